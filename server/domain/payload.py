@@ -1,0 +1,48 @@
+"""Bytes on their way in and out of the codecs. Surfaces make them from HTTP, and write them back to HTTP."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from server.domain.inference import InferenceRequest, InferenceResponse
+
+Body: TypeAlias = tuple[bytes | memoryview, ...]
+"""An HTTP body in pieces, so that large tensors need not be copied into one string."""
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A request body, already inflated, with the headers that say how to read it and how to answer it.
+
+    `content_type` and `accept` are the header values as sent ("" where absent).
+    `json_header_size` is KServe's `Inference-Header-Content-Length`; `None` where absent. On SageMaker surfaces the
+    size comes inside the Content-Type instead, and this is `None`.
+    """
+
+    body: bytes | memoryview
+    content_type: str = ""
+    accept: str = ""
+    json_header_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An encoded answer: the body's pieces, its Content-Type, and further headers (lower case names)."""
+
+    body: Body
+    content_type: str
+    headers: Mapping[str, str] = field(default=NO_HEADERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a codec made of a payload: the request, and how its answer wants to be written.
+
+    `encode(response, model_name)` raises UnsupportedMediaType where the response cannot be written as was asked.
+    """
+
+    request: InferenceRequest
+    encode: Callable[[InferenceResponse, str], Answer]

@@ -1,0 +1,93 @@
+"""The two outside worlds that the middle talks to, as their callers need them.
+
+`main.py` hands an implementation in; `tests/contract/` runs one suite of promises against each of them.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from typing import Protocol, TypeAlias
+
+from server.domain.inference import InferenceRequest, InferenceResponse
+from server.domain.model import Device, Footprint, StagedArchive, Step, StepDigest
+
+
+class Engine(Protocol):
+    """Loads steps and executes them. Safe to call for different steps at the same time from one event loop."""
+
+    def predict(self, step: Step) -> Footprint:
+        """Say what `step` will take, and on which devices, before it is loaded. Never blocks."""
+        ...
+
+    async def load(self, step: Step) -> Footprint:
+        """Make `step` ready; the steps it calls are resident already. Returns the measured footprint.
+
+        Raises:
+            LoadFailed, UnsupportedModel, InvalidArchive: it never will be; nothing of it stays in memory.
+            DeviceFull: the device ran out of memory.
+            EngineLost: the engine's process died; a later load may succeed.
+        """
+        ...
+
+    async def unload(self, digest: StepDigest) -> None:
+        """Free the step, which nobody uses; returns when its memory is back. Unknown digests are ignored."""
+        ...
+
+    async def infer(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse:
+        """Run one request through a resident step.
+
+        Raises:
+            InvalidRequest: the inputs do not fit the step.
+            InferenceFailed, UnsupportedModel (a decoupled step), DeviceFull, EngineLost.
+        """
+        ...
+
+    def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncIterator[InferenceResponse]:
+        """Run one request through a step that may be decoupled; closing the iterator cancels it. Raises as `infer`."""
+        ...
+
+
+class EngineLifecycle(Protocol):
+    """Starting and stopping of an engine, for the composition root only."""
+
+    async def start(self, on_lost: Callable[[Collection[StepDigest]], None]) -> None:
+        """Start; call `on_lost` (on the event loop) with the steps that vanish whenever the engine's process dies."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop, and free everything. Idempotent."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """Facts for people: kind, version, process id, restarts. JSON-ready."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether loads and inferences can be accepted right now."""
+        ...
+
+
+class ArchiveSource(Protocol):
+    """Where archives come from: explicitly loaded folders, then a folder or an S3 prefix."""
+
+    def current(self, name: str) -> StagedArchive | None:
+        """The staged archive if its content was verified recently; never blocks. `None` means: call `stage`."""
+        ...
+
+    async def stage(self, name: str) -> StagedArchive:
+        """Verify, fetch and unpack what is missing; single flight per name; returns the current content.
+
+        Raises:
+            ArchiveNotFound, InvalidArchive, DiskFull, StoreUnavailable.
+        """
+        ...
+
+    async def names(self) -> list[str]:
+        """Every archive that could be asked for, sorted. Raises StoreUnavailable."""
+        ...
+
+    def retain(self, digests: Collection[StepDigest]) -> None:
+        """Tell which steps are resident or loading: their files must stay on disk."""
+        ...
+
+
+BudgetByDevice: TypeAlias = Mapping[Device, int]
