@@ -57,7 +57,7 @@ class InferenceRequest:
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...] = ()
     id: str = ""
-    parameters: Mapping[str, Parameter] = field(default=NO_PARAMETERS)
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +65,4 @@ class InferenceResponse:
     """One answer. Decoupled models give several (or none) for one request."""
 
     outputs: tuple[Tensor, ...]
-    parameters: Mapping[str, Parameter] = field(default=NO_PARAMETERS)
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)

@@ -92,7 +92,7 @@ class StagedArchive:
     entry: StepDigest
     steps: tuple[Step, ...]
     task: str = ""
-    """The manifest's task, e.g. `sentence-embedding`; empty for a plain repository. Picks the codecs of plain payloads."""
+    """The manifest's task, e.g. `sentence-embedding`; empty for a plain repository. Picks plain-payload codecs."""
     staged_from: str = "disk"
     """How far the content had to come: `disk` (already unpacked) or `store` (fetched and unpacked now)."""
     staging_s: float = 0.0
