@@ -1,0 +1,1 @@
+"""Turns model families into archives. Shares only the archive format with the server."""

@@ -1,0 +1,1 @@
+"""config.pbtxt through Triton's own schema; never through string templates."""

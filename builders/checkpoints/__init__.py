@@ -1,0 +1,1 @@
+"""Published checkpoints: where their files are and what these say."""

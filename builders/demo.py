@@ -1,0 +1,80 @@
+"""The demo set: four archives with real sentence embeddings, enough to see loading, sharing and eviction."""
+
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from builders.checkpoints.sentence_transformers import read, weights_sha256
+from builders.families import sentence_classifier, sentence_embedding
+from builders.families.sentence_embedding import Options
+from builders.pipeline.parity import embed
+from builders.pipeline.progress import CONSOLE
+from server.archive.unpack import UnpackLimits, unpack
+
+TOPICS = {
+    "sports": ("The striker scored twice in the second half.", "She won the marathon.", "a tennis tournament final"),
+    "cooking": ("Simmer the onions in butter.", "a recipe for bread", "Season the soup with salt and thyme."),
+    "finance": ("The central bank raised interest rates.", "stock market shares fell", "quarterly earnings and profit"),
+    "travel": ("We booked a flight and a hotel.", "a train journey through the Alps", "tourists visit the old town"),
+}
+"""Sentences whose mean embeddings make the weights of the topic head: a nearest-centroid classifier."""
+
+_SHARPNESS = 20.0
+"""Softmax temperature: cosines of MiniLM lie close together, and bare ones would give flat scores."""
+
+
+def build_demo(to: Path) -> list[Path]:
+    """Build what is missing or out of date below `to`; returns all the archives."""
+    to.mkdir(parents=True, exist_ok=True)
+    recipes: dict[str, Callable[[Path], Path]] = {
+        "minilm.tar.gz": lambda path: sentence_embedding.build(Options(name="minilm"), path),
+        "minilm-int8.tar.gz": lambda path: sentence_embedding.build(
+            Options(name="minilm-int8", precision="int8"), path
+        ),
+        "minilm-three-step.tar.gz": lambda path: sentence_embedding.build(
+            Options(name="minilm-three-step", layout="three-step"), path
+        ),
+        "topic.tar.gz": lambda path: _topic(to / "minilm.tar.gz", path),
+    }
+    stamp = _stamp()
+    for name, recipe in recipes.items():
+        mark = to / f".{name}.stamp"
+        if (to / name).is_file() and mark.is_file() and mark.read_text() == stamp:
+            CONSOLE.print(f"[bold]{name}[/bold] is up to date")
+            continue
+        CONSOLE.print(f"[bold]{name}[/bold]")
+        recipe(to / name)
+        mark.write_text(stamp)
+    return [to / name for name in recipes]
+
+
+def _topic(base: Path, to: Path) -> Path:
+    """Fit the topic head on the base's own embeddings."""
+    from builders.pipeline.folder import work_folder
+
+    with work_folder(to.parent) as work:
+        with base.open("rb") as file:
+            unpack(file, work / "base", UnpackLimits(total_bytes=1 << 34))
+        tokenizer, graph = work / "base/tokenize/1/tokenizer.json", work / "base/encoder/1/model.onnx"
+        centroids = np.stack([embed(tokenizer, graph, list(texts), None).mean(axis=0) for texts in TOPICS.values()])
+        centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+        head = sentence_classifier.Head(
+            weights=(centroids.T * _SHARPNESS).astype(np.float32),
+            bias=np.zeros(len(TOPICS), np.float32),
+            labels=list(TOPICS),
+        )
+        return sentence_classifier.build(base, head, "topic", to)
+
+
+def _stamp() -> str:
+    """Changes when the weights, the builders' sources or the library that optimises the graph change."""
+    digest = hashlib.sha256()
+    digest.update(weights_sha256(read("all-MiniLM-L6-v2").folder).encode())
+    digest.update(version("onnxruntime").encode())
+    for folder in (Path(__file__).parent, Path(__file__).parents[1] / "server" / "archive"):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

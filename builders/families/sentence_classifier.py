@@ -1,0 +1,152 @@
+"""A linear classifier on top of a sentence-embedding archive: text in, class scores out.
+
+The base's steps are taken over byte for byte, so that a hundred classifiers with one base share one tokenizer and one
+encoder in memory (equal digests); only the head, a few kilobytes, is new.
+
+The head's weights come from the user (`.npz` with `weights` FP32 [width, classes] and `bias` FP32 [classes]).
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from builders.export.linear_head import write_linear_head
+from builders.pipeline import folder as pipeline
+from builders.pipeline.progress import stage
+from builders.triton_config import model as triton
+from server.archive.layout import Layout, read_layout
+from server.archive.manifest import Manifest
+from server.archive.unpack import UnpackLimits, unpack
+
+TASK = "text-classification"
+_MAX_BASE_BYTES = 64 * 1024**3
+
+
+class UnusableBase(click.ClickException):
+    """The base is not a sentence-embedding archive of this house; the text says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear head. `weights` FP32 [width, classes], `bias` FP32 [classes], one label per class."""
+
+    weights: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    labels: Sequence[str]
+
+
+def read_head(file: Path, labels: Sequence[str]) -> Head:
+    """Read `weights` and `bias` from an `.npz` file.
+
+    Raises:
+        click.ClickException: an array is missing, or the number of labels is not the number of classes.
+    """
+    with np.load(file, allow_pickle=False) as arrays:
+        missing = {"weights", "bias"} - set(arrays.files)
+        if missing:
+            raise click.ClickException(
+                f"{file} lacks {sorted(missing)}: it needs weights [width, classes] and bias [classes]"
+            )
+        weights, bias = arrays["weights"].astype(np.float32), arrays["bias"].astype(np.float32)
+    if weights.ndim != 2 or weights.shape[1] != len(labels):
+        raise click.ClickException(f"{file}: weights of shape {weights.shape} do not go with {len(labels)} labels")
+    return Head(weights, bias, labels)
+
+
+def build(base: Path, head: Head, name: str, to: Path) -> Path:
+    """Build the classifier archive `to` (by its suffix; no suffix makes a folder that hard-links the base's files).
+
+    Raises:
+        UnusableBase: `base` is not a sentence-embedding archive.
+    """
+    with pipeline.work_folder(to.parent) as work:
+        source = base if base.is_dir() else _unpacked(base, work / "base")
+        layout = read_layout(source)
+        ensemble = _embedding_ensemble(layout, base)
+        root = work / "archive"
+        for model in layout.models:
+            if model.name != layout.entry:
+                shutil.copytree(model.path, root / model.name, copy_function=_link_or_copy)
+        _head_step(head, int(ensemble.max_batch_size), root)
+        _ensemble(ensemble, name, head, root)
+        manifest = Manifest(
+            task=TASK,
+            entry_model=name,
+            description=f"linear classifier with {len(head.labels)} classes on {base.name}",
+            provenance={"base": base.name, "labels": list(head.labels)},
+            steps=dict(layout.manifest.steps) if layout.manifest else {},
+        )
+        return pipeline.finish(root, manifest, to)
+
+
+def _unpacked(base: Path, to: Path) -> Path:
+    if not base.is_file():
+        raise UnusableBase(f"{base} does not exist; build one with  roundhouse build sentence-embedding")
+    to.mkdir()
+    with stage(f"unpack {base.name}"), base.open("rb") as file:
+        unpack(file, to, UnpackLimits(total_bytes=_MAX_BASE_BYTES))
+    return to
+
+
+def _embedding_ensemble(layout: Layout, base: Path) -> Any:
+    entry = next(model for model in layout.models if model.name == layout.entry)
+    if layout.manifest is None or layout.manifest.task != "sentence-embedding":
+        raise UnusableBase(
+            f"{base} is not a sentence-embedding archive (its manifest's task says otherwise, or is missing)"
+        )
+    return entry.config
+
+
+def _head_step(head: Head, max_batch_size: int, root: Path) -> None:
+    version = root / "head" / "1"
+    version.mkdir(parents=True)
+    write_linear_head(head.weights, head.bias, version / "model.onnx", source="embedding", result="OUTPUT0")
+    width, classes = head.weights.shape
+    config = triton.step_config(
+        name="head",
+        backend="onnxruntime",
+        inputs=[triton.Field("embedding", "TYPE_FP32", (width,))],
+        outputs=[triton.Field("OUTPUT0", "TYPE_FP32", (classes,))],
+        max_batch_size=max_batch_size,
+        parameters={"intra_op_thread_count": "1"},  # a matrix of a few thousand numbers: a pool of threads costs more
+    )
+    (root / "head" / "config.pbtxt").write_text(triton.text(config))
+
+
+def _ensemble(base: Any, name: str, head: Head, root: Path) -> None:
+    """The base's ensemble with one more step; what was its output becomes an inner tensor."""
+    steps = [
+        triton.EnsembleStep(
+            step.model_name,
+            dict(step.input_map),
+            {key: "embedding" if tensor == "OUTPUT0" else tensor for key, tensor in step.output_map.items()},
+        )
+        for step in base.ensemble_scheduling.step
+    ]
+    steps.append(triton.EnsembleStep("head", {"embedding": "embedding"}, {"OUTPUT0": "OUTPUT0"}))
+    config = triton.ensemble_config(
+        name=name,
+        inputs=[triton.Field("INPUT0", "TYPE_STRING", (1,))],
+        outputs=[triton.Field("OUTPUT0", "TYPE_FP32", (len(head.labels),), label_filename="labels.txt")],
+        max_batch_size=int(base.max_batch_size),
+        steps=steps,
+    )
+    (root / name / "1").mkdir(parents=True)
+    (root / name / "1" / ".keep").touch()  # Triton wants a version folder even where it is empty
+    (root / name / "labels.txt").write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
+    (root / name / "config.pbtxt").write_text(triton.text(config))
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Staged and built files never change, so that a hard link is as good as a copy, and free."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,1 @@
+"""What every build does: show its stages, measure, write the manifest, pack."""
