@@ -1,0 +1,1 @@
+"""One backend per file; `loaded_step.Backend` says what each gives."""
