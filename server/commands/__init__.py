@@ -1,0 +1,1 @@
+"""What a person types: thin shells over the composition root."""

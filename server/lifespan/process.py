@@ -1,0 +1,105 @@
+"""How the process lives: open the port, get ready, serve, drain, leave with 0.
+
+The port opens first, so that a health check is answered while archives are still loading (`/ping` says when they are
+done). SIGTERM and SIGINT end it the same way: no new requests, running ones finish, everything is freed.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What happens when. `begin` ends when the server is ready; `drain` when nothing runs any more; `end` frees all."""
+
+    begin: Callable[[], Awaitable[None]]
+    drain: Callable[[float], Awaitable[None]]
+    end: Callable[[], Awaitable[None]]
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: it would end the process by the signal itself, and we owe an exit code 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the port. Raises OSError, with the address in its text."""
+    try:
+        return socket.create_server((host, port), backlog=2048, reuse_port=False)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+async def live(
+    app: Any, opened: socket.socket, life: Life, drain_timeout_s: float, on_ready: Callable[[], Awaitable[None]]
+) -> int:
+    """Serve `app` on an open socket until a signal says stop; returns the process's exit code.
+
+    A failing `begin` ends the process with 1: an orchestrator must see that the server never became ready.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=65536,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[opened]))
+    beginning = asyncio.create_task(_begin(life, on_ready))
+    stop = asyncio.create_task(stopping.wait())
+    code = 0
+    try:
+        await asyncio.wait({serving, beginning, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if beginning.done() and (error := beginning.exception()) is not None:
+            _log.error("the server could not get ready: %s", error)
+            code = 1
+        elif not stopping.is_set() and not serving.done():
+            await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _leave(server, serving, (beginning, stop), life, drain_timeout_s)
+    return code
+
+
+async def _begin(life: Life, on_ready: Callable[[], Awaitable[None]]) -> None:
+    await life.begin()
+    await on_ready()
+
+
+async def _leave(
+    server: uvicorn.Server,
+    serving: "asyncio.Task[None]",
+    others: tuple["asyncio.Task[Any]", ...],
+    life: Life,
+    drain_timeout_s: float,
+) -> None:
+    """Drain while the port still answers (with 503), then close it, then free everything."""
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await life.drain(drain_timeout_s)
+    server.should_exit = True
+    await asyncio.gather(serving, return_exceptions=True)
+    await life.end()

@@ -1,0 +1,211 @@
+"""The composition root: every part of the server by name, in the order of assembly. Nothing else knows all of them."""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from server.api.app import build_app
+from server.api.parts import HttpOptions, Parts
+from server.archive.digest import RememberedFileDigests
+from server.archive.staging import stage_folder
+from server.archive.unpack import UnpackLimits
+from server.codecs import registry
+from server.domain.clock import Clock, SystemClock
+from server.domain.errors import RoundhouseError
+from server.domain.ports import Engine, EngineLifecycle
+from server.engines.completion import complete
+from server.engines.devices import budgets, gpu_memory_bytes
+from server.lifespan.order import Order, Wishes
+from server.lifespan.process import Life, listen, live
+from server.lifespan.welcome import welcome
+from server.residency.options import ResidencyOptions
+from server.residency.residency import Residency
+from server.serving.address import AddressBook
+from server.serving.admission import Admission
+from server.serving.dispatcher import Dispatcher, DispatchOptions
+from server.serving.model_control import ModelControl
+from server.settings import Settings
+from server.store.disk_cache import DiskCache
+from server.store.freshness import StoreOptions
+from server.store.local import LocalFolder
+from server.store.origin import Origin
+from server.store.registered import RegisteredFolders
+from server.store.resolve import ArchiveStore
+from server.store.s3 import S3Prefix
+from server.store.s3_options import S3Options
+from server.store.stager import ArchiveTools
+from server.store.threads import StoreThreads
+from server.telemetry import logging as log_lines
+from server.telemetry.metrics import Metrics
+from server.telemetry.residency_metrics import ResidencyMetrics
+
+_log = logging.getLogger(__name__)
+SINGLE = "model"
+"""What the one model of single-model mode is called where `default_model` does not say it."""
+CONTAINERS_TRITON = Path("/opt/tritonserver/bin/tritonserver")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The assembled server."""
+
+    app: Any
+    life: Life
+    names: Callable[[], Awaitable[list[str]]]
+    """The archives that could be asked for."""
+
+
+def compose(settings: Settings, clock: Clock) -> House:
+    """Assemble the server. Call it on the event loop that will serve.
+
+    Raises:
+        RoundhouseError, ValueError: a setting that only the part itself can judge (store address, Triton's place).
+    """
+    threads = StoreThreads()
+    registered = RegisteredFolders(settings.load_root)
+    source = _source(settings, registered, threads, clock)
+    engine, lifecycle = _engine(settings, clock)
+    metrics = Metrics()
+    residency = Residency(
+        engine,
+        source,
+        budgets(settings.memory_budget, settings.gpu_memory_budget),
+        clock,
+        ResidencyOptions(
+            max_parallel_loads=settings.max_parallel_loads,
+            failure_ttl_s=settings.failure_ttl_s,
+            footprint_file=settings.cache_dir / "footprints.json",
+            close_timeout_s=5.0,
+        ),
+        ResidencyMetrics(metrics),
+    )
+    admission = Admission(settings.max_in_flight)
+    addresses = AddressBook(registered, _default_model(settings))
+    models = ModelControl(residency, source, registered, addresses)
+    order = Order(_wishes(settings), registered, source, lifecycle, residency, models, admission)
+    parts = Parts(
+        dispatcher=Dispatcher(
+            residency,
+            engine,
+            registry.decode,
+            clock,
+            admission,
+            metrics,
+            DispatchOptions(timeout_s=settings.request_timeout_s, load_wait_s=settings.load_timeout_s),
+        ),
+        addresses=addresses,
+        models=models,
+        residency=residency,
+        metrics=metrics,
+        is_ready=order.is_ready,
+        options=HttpOptions(max_body_bytes=settings.max_body, version=version("roundhouse")),
+        facts=lambda: {"engine": lifecycle.describe()},
+    )
+    return House(build_app(parts), Life(order.begin, order.drain, order.end), source.names)
+
+
+def _wishes(settings: Settings) -> Wishes:
+    single = None
+    if settings.mode == "single" and settings.model is not None:
+        single = (settings.default_model or SINGLE, settings.model.resolve())
+    return Wishes(single, settings.preload, settings.pin, is_ready_at_once=settings.ping_mode == "live")
+
+
+def _default_model(settings: Settings) -> str | None:
+    if settings.mode == "single" and settings.model is not None:
+        return settings.default_model or SINGLE
+    return settings.default_model
+
+
+def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThreads, clock: Clock) -> ArchiveStore:
+    origin: Origin | None = None
+    if settings.store is not None and settings.store.startswith("s3://"):
+        origin = S3Prefix(S3Options.from_url(settings.store, settings.s3_endpoint_url), threads)
+    elif settings.store is not None:
+        origin = LocalFolder(Path(settings.store), threads)
+    stage = partial(
+        stage_folder,
+        digest_of=RememberedFileDigests(),
+        entry=settings.default_model or "" if settings.mode == "single" else "",
+    )
+    return ArchiveStore(
+        origin,
+        registered,
+        DiskCache(settings.cache_dir, settings.disk_quota, clock),
+        threads,
+        clock,
+        complete,
+        StoreOptions(refresh_s=settings.refresh_s, refresh_ahead_s=settings.refresh_s / 2),
+        UnpackLimits(total_bytes=settings.max_archive),
+        ArchiveTools(stage_folder=stage),
+    )
+
+
+def _engine(settings: Settings, clock: Clock) -> tuple[Engine, EngineLifecycle]:
+    """The engine that the settings name; `auto` takes Triton only where it is the container's own."""
+    kind = settings.engine
+    if kind == "auto":
+        kind = "triton" if CONTAINERS_TRITON.is_file() else "embedded"
+    if kind == "triton":
+        from server.engines.triton.engine import TritonEngine
+        from server.engines.triton.options import TritonOptions
+
+        triton = TritonEngine(
+            TritonOptions(
+                runtime_dir=settings.cache_dir / "triton",
+                root=settings.triton_root,
+                extra_args=tuple(shlex.split(settings.triton_args)),
+                shm_default_bytes=settings.triton_shm_default,
+                shm_growth_bytes=settings.triton_shm_growth,
+                gpus=len(gpu_memory_bytes()),
+            ),
+            clock,
+            os.environ,
+        )
+        return triton, triton
+    from server.engines.embedded.engine import EmbeddedEngine
+
+    embedded = EmbeddedEngine()
+    return embedded, embedded
+
+
+def run(settings: Settings, remarks: list[str]) -> int:
+    """Serve until a signal says stop; returns the process's exit code."""
+    line_format = settings.log_format
+    if line_format == "auto":
+        line_format = "text" if sys.stderr.isatty() else "json"
+    log_lines.configure(line_format, settings.log_level)
+    for remark in remarks:
+        _log.warning(remark)
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    clock = SystemClock()
+    began = clock.now()
+    try:
+        house = compose(settings, clock)
+        opened = listen(settings.host, settings.port)
+    except (RoundhouseError, ValueError, OSError) as error:
+        print(f"roundhouse: {error}", file=sys.stderr)
+        return 2
+    port = int(opened.getsockname()[1])
+
+    async def tell() -> None:
+        try:
+            names = await house.names()
+        except RoundhouseError as error:  # a store that is away now may be back at the first request
+            _log.warning("the store's archives cannot be listed: %s", error)
+            names = []
+        print(welcome(settings.host, port, names, _default_model(settings), clock.now() - began), flush=True)
+
+    return await live(house.app, opened, house.life, settings.drain_timeout_s, tell)
