@@ -1,0 +1,81 @@
+# The one task runner. `make help` lists what there is; CI types nothing that you cannot.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARCHIVES ?= model_repository/archives
+PORT ?= 8080
+SERVE_FLAGS ?=
+TRITON := .triton
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.runtime: pyproject.toml
+	@echo "== environment: creating $(VENV) (torch's CPU build is the largest part; about two minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[builders,demo]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "== environment: test tools"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[builders,demo,dev]"
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.dev ## make the environment, with everything a developer needs
+
+.PHONY: archives
+archives: $(VENV)/.runtime ## build the demo archives (real all-MiniLM-L6-v2) into model_repository/archives
+	@$(BIN)/roundhouse build demo --output $(ARCHIVES)
+
+.PHONY: serve
+serve: archives ## build what is missing and serve the demo archives on port 8080
+	@$(BIN)/roundhouse serve --store $(ARCHIVES) --port $(PORT) $(SERVE_FLAGS)
+
+.PHONY: demo
+demo: archives ## start a server on a free port, send the README's requests, print the answers, stop
+	@$(BIN)/roundhouse demo --store $(ARCHIVES)
+
+$(TRITON)/.installed: | $(VENV)/.runtime
+	@$(BIN)/python -m server.engines.triton.install $(TRITON)
+	@touch $@
+
+.PHONY: triton
+triton: $(TRITON)/.installed ## install a real Triton (the one inside the nvidia-pytriton wheel) into .triton
+
+.PHONY: format
+format: $(VENV)/.dev ## rewrite the code in the house's format
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+.PHONY: check
+check: $(VENV)/.dev ## format, lint, types and layers, without running a test
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy server builders benchmarks
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: test
+test: check archives triton ## make the environment and run all tests
+	@$(BIN)/pytest
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev ## the tests that need neither Triton nor a built model
+	@$(BIN)/pytest -m "not triton and not builders and not slow"
+
+.PHONY: golden
+golden: $(VENV)/.dev ## rewrite the golden files; read the diff before you commit it
+	@ROUNDHOUSE_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests/unit tests/architecture -k golden
+
+.PHONY: bench
+bench: archives ## measure the front end against the bare engine; results go to benchmarks/results
+	@$(BIN)/python -m benchmarks
+
+.PHONY: ci
+ci: test ## what CI runs
+
+.PHONY: clean
+clean: ## remove environment, Triton, archives and caches
+	rm -rf $(VENV) $(TRITON) $(ARCHIVES) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
