@@ -1,0 +1,1 @@
+"""Measurements over the network: each scenario answers one question, as ratios within one run."""

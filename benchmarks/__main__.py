@@ -1,0 +1,47 @@
+"""`python -m benchmarks [SCENARIO]`: run a scenario, print a table, write benchmarks/results/SCENARIO.json."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.environment import environment
+from benchmarks.scenarios import front_end
+
+SCENARIOS = {"front_end": front_end}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: list[str]) -> None:
+    """Run the named scenarios, or all."""
+    console = Console()
+    for name in arguments or SCENARIOS:
+        if name not in SCENARIOS:
+            raise SystemExit(f"{name!r} is not a scenario; there are: {', '.join(SCENARIOS)}")
+        scenario = SCENARIOS[name]
+        console.print(f"[bold]{name}[/bold]: {(scenario.__doc__ or '').splitlines()[0]}")
+        result = scenario.run()
+        result["environment"] = environment()
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+        for model in ("trivial", "minilm"):
+            console.print(_table(model, result[model]))
+        console.print(f"written to benchmarks/results/{name}.json")
+
+
+def _table(model: str, measured: dict[str, Any]) -> Table:
+    bare = measured["bare"]
+    table = Table(title=f"{model}: bare engine p50 {bare['p50_ms']} ms, {bare['requests_per_s']} requests/s")
+    for column in ("concurrency", "requests/s", "p50 ms", "p99 ms", "x bare"):
+        table.add_column(column, justify="right")
+    for concurrency, row in measured["served"].items():
+        values = (row["requests_per_s"], row["p50_ms"], row["p99_ms"], row["throughput_vs_bare"])
+        table.add_row(concurrency, *map(str, values))
+    return table
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

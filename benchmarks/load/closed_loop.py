@@ -1,0 +1,129 @@
+"""A closed loop over HTTP/1.1: N connections, each sends its next request when the last one is answered.
+
+Written on bare sockets, since on a small host the generator shares the server's cores: every microsecond it takes is
+missing from what is measured. Run it in a process of its own (`python -m benchmarks.load.closed_loop`).
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+import uvloop
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to send: prebuilt request bodies, sent in turn by `concurrency` connections for `seconds`."""
+
+    host: str
+    port: int
+    path: str
+    headers: dict[str, str]
+    bodies: list[str]
+    concurrency: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came back. Latencies in milliseconds; `failed` counts answers that were not 200."""
+
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    mean_ms: float
+    requests: int
+    failed: int
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection. Answers are framed by Content-Length, which every server under test sends."""
+
+    def __init__(self, requests: Sequence[bytes], first: int, until: float) -> None:
+        self.requests, self.next, self.until = requests, first, until
+        self.latencies: list[float] = []
+        self.failed = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.buffer = b""
+        self.missing = -1
+        self.sent = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        self.sent = perf_counter()
+        self.transport.write(self.requests[self.next % len(self.requests)])
+        self.next += 1
+
+    def data_received(self, data: bytes) -> None:
+        if self.missing < 0:
+            self.buffer += data
+            end = self.buffer.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head = self.buffer[:end].lower()
+            if not head.startswith(b"http/1.1 200"):
+                self.failed += 1
+            at = head.index(b"content-length:")
+            length = int(head[at + 15 :].split(b"\r\n", 1)[0])
+            self.missing = length - (len(self.buffer) - end - 4)
+        else:
+            self.missing -= len(data)
+        if self.missing == 0:
+            now = perf_counter()
+            self.latencies.append(now - self.sent)
+            self.buffer, self.missing = b"", -1
+            if now < self.until:
+                self._send()
+            else:
+                self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+        if exc is not None:
+            self.failed += 1
+
+
+async def _run(load: Load) -> Outcome:
+    head = "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
+    requests = [
+        f"POST {load.path} HTTP/1.1\r\nhost: {load.host}\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
+        for body in map(str.encode, load.bodies)
+    ]
+    loop = asyncio.get_running_loop()
+    begin = perf_counter()
+    until = begin + load.seconds
+    made = [
+        await loop.create_connection(lambda i=i: _Connection(requests, i * 7, until), load.host, load.port)  # type: ignore[misc]
+        for i in range(load.concurrency)
+    ]
+    connections = [protocol for _, protocol in made]
+    await asyncio.wait_for(asyncio.gather(*(connection.done for connection in connections)), load.seconds + 60)
+    elapsed = perf_counter() - begin
+    latencies = sorted(latency for connection in connections for latency in connection.latencies)
+    return Outcome(
+        requests_per_s=round(len(latencies) / elapsed, 1),
+        p50_ms=round(latencies[len(latencies) // 2] * 1e3, 3),
+        p99_ms=round(latencies[int(len(latencies) * 0.99)] * 1e3, 3),
+        mean_ms=round(sum(latencies) / len(latencies) * 1e3, 3),
+        requests=len(latencies),
+        failed=sum(connection.failed for connection in connections),
+    )
+
+
+def main() -> None:
+    """Read a load from the file named on the command line, print the outcome as JSON."""
+    load = Load(**json.loads(Path(sys.argv[1]).read_text()))
+    print(json.dumps(asdict(uvloop.run(_run(load)))))
+
+
+if __name__ == "__main__":
+    main()
