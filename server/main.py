@@ -40,8 +40,6 @@ from server.store.local import LocalFolder
 from server.store.origin import Origin
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore
-from server.store.s3 import S3Prefix
-from server.store.s3_options import S3Options
 from server.store.stager import ArchiveTools
 from server.store.threads import StoreThreads
 from server.telemetry import logging as log_lines
@@ -129,6 +127,9 @@ def _default_model(settings: Settings) -> str | None:
 def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThreads, clock: Clock) -> ArchiveStore:
     origin: Origin | None = None
     if settings.store is not None and settings.store.startswith("s3://"):
+        from server.store.s3 import S3Prefix  # boto3 takes 0.3 s to import, which a folder's users need not pay
+        from server.store.s3_options import S3Options
+
         origin = S3Prefix(S3Options.from_url(settings.store, settings.s3_endpoint_url), threads)
     elif settings.store is not None:
         origin = LocalFolder(Path(settings.store), threads)

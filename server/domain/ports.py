@@ -76,8 +76,10 @@ class ArchiveSource(Protocol):
     async def stage(self, name: str) -> StagedArchive:
         """Verify, fetch and unpack what is missing; single flight per name; returns the current content.
 
+        The flight that fetched or unpacked answers with `staged_from="store"`, later ones with "disk": compare `key`s.
+
         Raises:
-            ArchiveNotFound, InvalidArchive, DiskFull, StoreUnavailable.
+            ArchiveNotFound, InvalidArchive, UnsupportedModel, DiskFull, StoreUnavailable.
         """
         ...
 

@@ -1,0 +1,278 @@
+"""Unpacked archives on disk, below a byte quota, with an order of last use.
+
+What is being fetched and unpacked lies in a `Workspace`, with its bytes reserved in the quota; finished steps are
+adopted from there. One lock covers "it is there already" and "this archive uses it", so that nothing is deleted in
+between; large deletions happen after it is released. What goes is decided in `disk_plan.py`.
+Everything but `get`, `touch`, `retain` and `new_workspace` blocks and belongs into a thread.
+"""
+
+import itertools
+import logging
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from server.domain.clock import Clock
+from server.domain.errors import DiskFull
+from server.domain.model import StagedArchive, StepDigest
+from server.store import disk_files, faults
+from server.store.disk_files import Measured
+from server.store.disk_layout import DiskLayout
+from server.store.disk_ledger import Ledger
+from server.store.disk_lock import FolderLock
+from server.store.disk_plan import Plan, Record, plan
+from server.store.protection import Protection
+from server.store.records import StagedRecord
+from server.store.workspace import Workspace
+
+_log = logging.getLogger(__name__)
+
+
+class DiskCache:
+    """Staged archives and their steps. `open` it first. Thread-safe."""
+
+    def __init__(
+        self,
+        root: Path,
+        quota_bytes: int | None,
+        clock: Clock,
+        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    ) -> None:
+        self._layout = DiskLayout(root)
+        self._quota_bytes = quota_bytes
+        self._clock = clock
+        self._free_bytes = free_bytes
+        self._owner = FolderLock(root / "lock")
+        self._lock = threading.Lock()
+        self._archives: dict[str, StagedArchive] = {}
+        self._stamps: dict[StepDigest, str] = {}
+        self._ledger = Ledger()
+        self._last_use: dict[str, int] = {}
+        self._ticks = itertools.count()
+        self._protection = Protection(clock)
+        self._workspaces: list[Workspace] = []
+
+    def open(self) -> None:
+        """Clean up what an earlier server left unfinished, and remember what it finished.
+
+        Raises:
+            StoreUnavailable: another server uses the folder, or it cannot be written.
+            DiskFull.
+        """
+        with faults.writing("*"):
+            self._layout.root.mkdir(parents=True, exist_ok=True)
+            self._owner.acquire()
+            found = self._layout.recover()
+            with self._lock:
+                for digest, measured in found.steps.items():
+                    self._note_placed(digest, measured)
+                for record in found.records:
+                    self._remember(record.key, record.archive)
+                trash = self._carry_out(plan(self._ledger, self._by_last_use(), frozenset(), self._allowed(0)))
+            _empty(trash)
+
+    def close(self) -> None:
+        """Write down the order of last use for the next start, and let go of the folder. Idempotent."""
+        if not self._owner.is_held:
+            return
+        wall_ns = int(self._clock.wall() * 1e9)
+        with faults.writing("*"), self._lock:
+            for index, key in enumerate(self._keys_by_last_use()):
+                self._layout.mark_use(key, wall_ns + index * 1_000_000)
+        self._owner.release()
+
+    def get(self, key: str) -> StagedArchive | None:
+        """The staged archive; the same object until its content changes or it is evicted."""
+        return self._archives.get(key)
+
+    def touch(self, key: str) -> None:
+        """Note that the archive was asked for."""
+        if key in self._archives:
+            self._last_use[key] = next(self._ticks)
+
+    def retain(self, digests: Collection[StepDigest]) -> None:
+        """Name the steps whose files must stay (all of them: an earlier call no longer counts)."""
+        self._protection.retain(digests)
+
+    def hand_out(self, key: str) -> StagedArchive | None:
+        """Like `get`, but only if its steps are really there; they stay for a while, so that they can be loaded."""
+        with self._lock:
+            archive = self._archives.get(key)
+            if archive is None or not all(step.directory.is_dir() for step in archive.steps):
+                return None
+            self._protection.hand_out(step.digest for step in archive.steps)
+        self.touch(key)
+        return archive
+
+    def new_workspace(self) -> Workspace:
+        """A private folder on the cache's file system; `prepare` makes it, `discard` ends it."""
+        workspace = Workspace(self._layout.new_tmp("fetch"))
+        self._workspaces.append(workspace)
+        return workspace
+
+    def prepare(self, name: str, workspace: Workspace, needed_bytes: int) -> None:
+        """Make room for a fetch of so many bytes, and the empty folders of the workspace. Raises as `reserve`."""
+        self.reserve(name, workspace, needed_bytes)
+        with faults.writing(name):
+            workspace.fetched.mkdir(parents=True)
+            workspace.steps.mkdir()
+
+    def discard(self, workspace: Workspace) -> None:
+        """Remove the workspace with whatever is in it, and its reservation."""
+        self._workspaces.remove(workspace)
+        if workspace.path.exists():
+            _empty([workspace.path])
+
+    def reserve(self, name: str, workspace: Workspace, needed_bytes: int) -> None:
+        """Make room for all that `workspace` will hold, instead of what it had reserved.
+
+        Raises:
+            DiskFull: it does not fit, even without everything that may go.
+        """
+        with faults.writing(name):
+            with self._lock:
+                growth = needed_bytes - workspace.reserved_bytes
+                missing = growth - self._free_bytes(self._layout.root)
+                allowed = self._allowed(growth)
+                if missing > 0:
+                    allowed = min(allowed, self._ledger.used_bytes - missing)
+                decision = plan(self._ledger, self._by_last_use(), self._protection.steps(), allowed)
+                self._require(decision, allowed, name, needed_bytes)
+                trash = self._carry_out(decision)
+                workspace.reserved_bytes = needed_bytes
+            _empty(trash)
+
+    def adopt(self, key: str, staged: StagedArchive, workspace: Workspace) -> StagedArchive:
+        """Take over the steps of `staged` from the workspace, and remember the archive under `key`.
+
+        A step that is there already stays as it is, unless it no longer is what it was when it was placed. The content
+        that `key` had before loses its record; its steps go as soon as nobody holds them. Returns what `get` will.
+
+        Raises:
+            DiskFull, StoreUnavailable: the archive is not remembered, and what was remembered before still is.
+        """
+        with faults.writing(staged.name):
+            found = {step.digest: disk_files.measure(step.directory) for step in staged.steps}
+            with self._lock:
+                arriving = {digest: measured for digest, measured in found.items() if not self._is_sound(digest)}
+                trash = [folder for digest in arriving for folder in self._discard(digest)]
+                trash += self._make_way(key, staged, arriving, workspace)
+                archive = self._place(staged, arriving)
+                self._layout.write(StagedRecord(key, archive, {digest: self._stamps[digest] for digest in found}))
+                self._remember(key, archive)
+                self._protection.hand_out(found)
+            _empty(trash)
+        return archive
+
+    def forget(self, key: str) -> None:
+        """Drop an archive, and the steps that nobody else holds. Unknown keys are ignored."""
+        with faults.writing(key):
+            with self._lock:
+                leaving = self._record(key)
+                decision = plan(self._ledger, (), self._protection.steps(), sys.maxsize, leaving=leaving)
+                trash = self._carry_out(replace(decision, drop=(key,)))
+            _empty(trash)
+
+    def usage(self) -> Mapping[str, int | None]:
+        """Figures for people: bytes in steps, bytes reserved for fetches, quota, archives, steps."""
+        with self._lock:
+            return {
+                "used_bytes": self._ledger.used_bytes,
+                "reserved_bytes": sum(workspace.reserved_bytes for workspace in list(self._workspaces)),
+                "quota_bytes": self._quota_bytes,
+                "archives": len(self._archives),
+                "steps": len(self._ledger.steps),
+            }
+
+    def _make_way(
+        self, key: str, staged: StagedArchive, arriving: Mapping[StepDigest, Measured], workspace: Workspace
+    ) -> list[Path]:
+        """Evict what the arriving steps displace. They are on the disk already: only the quota matters."""
+        allowed = self._allowed(-workspace.reserved_bytes)
+        protected = self._protection.steps() | {step.digest for step in staged.steps}
+        files = {digest: measured.files for digest, measured in arriving.items()}
+        decision = plan(self._ledger, self._by_last_use(), protected, allowed, files, self._record(key))
+        self._require(decision, allowed, staged.name, sum(sum(each.values()) for each in files.values()))
+        workspace.reserved_bytes = 0
+        return self._carry_out(decision)
+
+    def _place(self, staged: StagedArchive, arriving: Mapping[StepDigest, Measured]) -> StagedArchive:
+        steps = []
+        for step in staged.steps:
+            if step.digest in arriving and step.digest not in self._stamps:
+                self._layout.place(step.directory, step.digest)
+                self._note_placed(step.digest, arriving[step.digest])
+            steps.append(replace(step, directory=self._layout.steps / step.digest))
+        return replace(staged, steps=tuple(steps), staged_from="disk", staging_s=0.0)
+
+    def _note_placed(self, digest: StepDigest, measured: Measured) -> None:
+        self._ledger.place(digest, measured.files)
+        self._stamps[digest] = measured.stamp
+
+    def _remember(self, key: str, archive: StagedArchive) -> None:
+        self._forget(key)
+        self._archives[key] = archive
+        self._ledger.hold({step.digest for step in archive.steps})
+        self.touch(key)
+
+    def _forget(self, key: str) -> None:
+        archive = self._archives.pop(key, None)
+        if archive is not None:
+            self._ledger.release({step.digest for step in archive.steps})
+        self._last_use.pop(key, None)
+
+    def _carry_out(self, decision: Plan) -> list[Path]:
+        """Forget at once what goes; the returned folders are to be deleted after the lock is released."""
+        for key in decision.drop:
+            self._layout.erase(key)
+            self._forget(key)
+        return [trash for digest in decision.delete for trash in self._discard(digest)]
+
+    def _discard(self, digest: StepDigest) -> list[Path]:
+        trash = self._layout.discard(digest)
+        self._ledger.remove(digest)
+        self._stamps.pop(digest, None)
+        return [trash] if trash else []
+
+    def _record(self, key: str) -> Record | None:
+        archive = self._archives.get(key)
+        return Record(key, {step.digest for step in archive.steps}) if archive else None
+
+    def _by_last_use(self) -> Iterator[Record]:
+        """The least recently used first; sorted only when somebody looks."""
+        for key in self._keys_by_last_use():
+            yield Record(key, {step.digest for step in self._archives[key].steps})
+
+    def _keys_by_last_use(self) -> list[str]:
+        return sorted(self._archives, key=lambda key: self._last_use.get(key, 0))
+
+    def _require(self, decision: Plan, allowed_bytes: int, name: str, needed_bytes: int) -> None:
+        if decision.remaining_bytes > allowed_bytes:
+            quota = "no quota" if self._quota_bytes is None else f"a quota of {self._quota_bytes} bytes"
+            raise DiskFull(
+                f"archive {name!r} needs {needed_bytes} bytes of the disk cache, which has {quota}; "
+                f"{decision.remaining_bytes} bytes are taken by loaded archives and by this one"
+            )
+
+    def _allowed(self, extra_bytes: int) -> int:
+        """What steps may take when all fetches, and `extra_bytes` more, are reserved."""
+        if self._quota_bytes is None:
+            return sys.maxsize
+        return self._quota_bytes - extra_bytes - sum(workspace.reserved_bytes for workspace in list(self._workspaces))
+
+    def _is_sound(self, digest: StepDigest) -> bool:
+        """Whether the step is there, and is what it was when it was placed."""
+        known = self._stamps.get(digest)
+        return known is not None and disk_files.measure(self._layout.steps / digest).stamp == known
+
+
+def _empty(trash: Collection[Path]) -> None:
+    """Delete what was taken away; what resists stays in `tmp/` until the next start, and harms nobody."""
+    for folder in trash:
+        try:
+            disk_files.remove(folder)
+        except OSError as error:
+            _log.warning("%s could not be deleted: %s", folder, error)

@@ -1,0 +1,123 @@
+"""From what an origin handed out to steps that the disk cache can adopt: unpack, validate, lay out. Blocking.
+
+All of it happens in a workspace, so that nothing is left behind when it fails.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, Self
+
+from server.archive.staging import CompleteConfig, stage_folder
+from server.archive.unpack import UnpackLimits, unpack
+from server.domain.errors import DiskFull
+from server.domain.model import StagedArchive
+from server.store import disk_files, faults, local_files, predicted
+from server.store.disk_cache import DiskCache
+from server.store.origin import OriginChanged
+from server.store.workspace import Workspace
+
+
+class StageFolder(Protocol):
+    """`server.archive.staging.stage_folder`."""
+
+    def __call__(
+        self, root: Path, name: str, version: str, steps_dir: Path, complete: CompleteConfig, link: bool
+    ) -> StagedArchive:
+        """Lay the steps of the repository below `root` out in `steps_dir`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveTools:
+    """What the archive layer does for the store; tests replace one to let it fail."""
+
+    unpack: Callable[[BinaryIO, Path, UnpackLimits], None] = unpack
+    stage_folder: StageFolder = stage_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An archive on local disk: a tar file (`is_packed`) or a folder. What is not `is_ours` is only read."""
+
+    name: str
+    version: str
+    path: Path
+    is_ours: bool
+    is_packed: bool
+
+    @classmethod
+    def at(cls, path: Path, name: str, version: str, workspace: Workspace) -> Self:
+        """Look at what an origin handed out. Blocking."""
+        return cls(name, version, path, path.is_relative_to(workspace.path), not path.is_dir())
+
+    @property
+    def came_from(self) -> str:
+        """How far the content came, as `StagedArchive.staged_from` says it."""
+        return "store" if self.is_ours or self.is_packed else "disk"
+
+
+class Stager:
+    """Unpacks and lays out. `complete` fills in configs that lack inputs, outputs or backend (the engine knows how)."""
+
+    def __init__(self, cache: DiskCache, complete: CompleteConfig, limits: UnpackLimits, tools: ArchiveTools) -> None:
+        self._cache = cache
+        self._complete = complete
+        self._limits = limits
+        self._tools = tools
+
+    def stage(self, fetched: Fetched, workspace: Workspace) -> StagedArchive:
+        """Lay the steps of `fetched` out in the workspace, ready for `DiskCache.adopt`.
+
+        Files are linked into the steps, not copied, where the file system allows.
+
+        Raises:
+            InvalidArchive, UnsupportedModel: the content is at fault.
+            OriginChanged: it was overwritten while it was read.
+            DiskFull, StoreUnavailable.
+        """
+        with faults.writing(fetched.name):
+            root = self._unpack(fetched, workspace) if fetched.is_packed else self._folder(fetched, workspace)
+            return self._tools.stage_folder(
+                root, fetched.name, fetched.version, workspace.steps, self._complete, link=True
+            )
+
+    def _folder(self, fetched: Fetched, workspace: Workspace) -> Path:
+        if fetched.is_ours:
+            disk_files.make_read_only(fetched.path)
+        elif fetched.path.stat().st_dev != workspace.path.stat().st_dev:  # cannot be linked: it will be copied
+            self._cache.reserve(fetched.name, workspace, local_files.total_bytes(fetched.path, fetched.path))
+        return fetched.path
+
+    def _unpack(self, fetched: Fetched, workspace: Workspace) -> Path:
+        into = workspace.path / "unpacked"
+        into.mkdir()
+        self._reserve(fetched, workspace)
+        with fetched.path.open("rb") as source:
+            _require_unchanged(fetched, source)
+            try:
+                self._tools.unpack(source, into, self._limits)
+            finally:
+                _require_unchanged(fetched, source)
+        if fetched.is_ours:
+            fetched.path.unlink()
+        return into
+
+    def _reserve(self, fetched: Fetched, workspace: Workspace) -> None:
+        """Make room before unpacking. The size that a gzip file claims is checked before anything is refused for it."""
+        held = fetched.path.stat().st_size if fetched.is_ours else 0
+        claimed = min(predicted.unpacked_bytes(fetched.path), self._limits.total_bytes)
+        try:
+            self._cache.reserve(fetched.name, workspace, held + claimed)
+        except DiskFull:
+            counted = predicted.counted_bytes(fetched.path, claimed)
+            if counted >= claimed:
+                raise
+            self._cache.reserve(fetched.name, workspace, held + counted)
+
+
+def _require_unchanged(fetched: Fetched, source: BinaryIO) -> None:
+    """The open file is the version that was asked for; one that is replaced by renaming stays readable as it was."""
+    if not fetched.is_ours and local_files.file_identity(os.fstat(source.fileno())) != fetched.version:
+        raise OriginChanged(fetched.name)

@@ -1,0 +1,22 @@
+"""A private folder for one fetch, on the file system of the disk cache."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class Workspace:
+    """A private folder for one fetch. It vanishes, with its reservation, when the fetch ends in whatever way."""
+
+    path: Path
+    reserved_bytes: int = 0
+
+    @property
+    def fetched(self) -> Path:
+        """Where the origin writes."""
+        return self.path / "fetched"
+
+    @property
+    def steps(self) -> Path:
+        """Where finished steps lie, to be adopted."""
+        return self.path / "steps"
