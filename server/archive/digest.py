@@ -1,0 +1,77 @@
+"""Step digests: equal digest = the same step, wherever it was packed and whatever it is called.
+
+Counted: the paths and contents of a step's files (version numbers are paths), its canonical config without its name,
+and for each model it calls the name it uses and that model's digest. An ensemble's digest thus follows its callees.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Final, TypeAlias
+
+from server.archive.model_config import canonical_text
+from server.archive.model_folder import ModelFolder, content
+from server.domain.errors import Bug, InvalidArchive
+from server.domain.model import StepDigest
+
+FileDigest: TypeAlias = Callable[[Path], str]
+"""The SHA-256 of a file's content as 64 hex digits."""
+
+_SALT: Final = "roundhouse step 1"
+
+
+def file_digest(path: Path) -> str:
+    """Read the file and hash it."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidArchive(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+class RememberedFileDigests:
+    """A `FileDigest` that reads a file once, as long as its identity, size and times stay the same. Thread-safe.
+
+    The inode's change time is part of the key: a new file that inherits the number and size of a deleted one is read.
+    """
+
+    def __init__(self, limit: int = 65536) -> None:
+        self._limit = limit
+        self._digests: dict[tuple[int, int, int, int, int], str] = {}
+        self._lock = Lock()
+
+    def __call__(self, path: Path) -> str:
+        """The file's digest. Raises InvalidArchive where it cannot be read."""
+        status = path.stat()
+        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        known = self._digests.get(key)
+        if known is not None:
+            return known
+        digest = file_digest(path)
+        with self._lock:
+            while len(self._digests) >= self._limit:
+                del self._digests[next(iter(self._digests))]
+            self._digests[key] = digest
+        return digest
+
+
+def step_digest(
+    model: ModelFolder, callees: Mapping[str, StepDigest], digest_of: FileDigest = file_digest
+) -> StepDigest:
+    """The digest of one model, given the digests of all models that it calls.
+
+    Raises:
+        InvalidArchive: a file cannot be read, or a link leaves the archive.
+        Bug: a callee's digest is missing; callees come first.
+    """
+    if missing := [name for name in model.calls if name not in callees]:
+        raise Bug(f"step {model.name!r} was digested before its callees {missing}. This is a bug.")
+    counted = [
+        _SALT,
+        canonical_text(model.config),
+        [[file.relative, digest_of(file.path)] for file in content(model)],
+        [[name, callees[name]] for name in sorted(model.calls)],
+    ]
+    return StepDigest(hashlib.sha256(json.dumps(counted).encode()).hexdigest())

@@ -1,0 +1,106 @@
+"""From a folder to the models in it: where they lie, which one is the entry, in which order they load.
+
+Three shapes are understood: a repository of model folders, one model without a folder of its own (`config.pbtxt` or a
+version folder at the root), and either of them inside one extra folder, as `tar czf x.tar.gz folder` makes it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from server.archive.calls import call_graph, callees_first, entry_model
+from server.archive.manifest import Manifest, read_manifest
+from server.archive.model_folder import ModelFolder, is_ignored, is_model, read_model
+from server.domain.errors import InvalidArchive
+
+__all__ = ["Layout", "ModelFolder", "find_models", "read_layout"]
+
+_MAX_SOURCE_BYTES: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An archive that was understood. `models` is what the entry needs, callees first, so the entry is last.
+
+    `manifest` is `None` for a plain Triton repository; `unused` names models that the entry never calls.
+    """
+
+    manifest: Manifest | None
+    entry: str
+    models: tuple[ModelFolder, ...]
+    unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where the models of an archive lie. A flat archive has one model, named "" until its config is read."""
+
+    root: Path
+    paths: Mapping[str, Path]
+
+
+def find_models(root: Path) -> Repository:
+    """Find the model folders.
+
+    Raises:
+        InvalidArchive: there is none, or no folder at `root`.
+    """
+    if not root.is_dir():
+        raise InvalidArchive("the archive is not there, or is not a folder")
+    for folder in _candidates(root):
+        if is_model(folder):
+            return Repository(folder, {"": folder})
+        models = {path.name: path for path in _subfolders(folder) if is_model(path)}
+        if models:
+            return Repository(folder, models)
+    raise InvalidArchive(
+        "the archive holds no model: expected MODEL/config.pbtxt with MODEL/1/, or config.pbtxt at the top, "
+        f"found {', '.join(path.name for path in _visible(root)[:8]) or 'nothing'}"
+    )
+
+
+def _candidates(root: Path) -> list[Path]:
+    """The root, and the one extra folder that some ways of packing put around it."""
+    inner = _subfolders(root)
+    return [root, *inner] if len(inner) == 1 else [root]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not is_ignored(path.name))
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if path.is_dir() and not path.is_symlink()]
+
+
+def read_layout(root: Path, entry: str = "") -> Layout:
+    """Read the archive that was unpacked at (or is) `root`. `entry` names its entry model where no manifest does.
+
+    Raises:
+        InvalidArchive: no model, a config that does not parse, a called model that is missing, calls in a circle,
+            no single entry model, a broken manifest.
+    """
+    repository = find_models(root)
+    manifest = read_manifest(repository.root) or (read_manifest(root) if repository.root != root else None)
+    found = [read_model(path, repository.root, name) for name, path in repository.paths.items()]
+    by_name = {model.name: model for model in found}
+    configs = {model.name: model.config for model in found}
+    graph = call_graph(configs, {model.name: _python_source(model) for model in found})
+    entry = entry_model(configs, graph, (manifest.entry_model if manifest else "") or entry)
+    names = callees_first(entry, graph.possible)
+    return Layout(
+        manifest=manifest,
+        entry=entry,
+        models=tuple(replace(by_name[name], calls=graph.possible[name]) for name in names),
+        unused=tuple(sorted(set(by_name).difference(names))),
+    )
+
+
+def _python_source(model: ModelFolder) -> str:
+    """The text of the newest kept version's Python files, "" where there are none."""
+    if not model.versions:
+        return ""
+    files = sorted((model.path / model.versions[-1]).glob("*.py"))
+    readable = [file for file in files if file.is_file() and file.stat().st_size <= _MAX_SOURCE_BYTES]
+    return "\n".join(file.read_text("utf-8", errors="replace") for file in readable)
