@@ -175,7 +175,7 @@ def _engine(settings: Settings, clock: Clock) -> tuple[Engine, EngineLifecycle]:
         return triton, triton
     from server.engines.embedded.engine import EmbeddedEngine
 
-    embedded = EmbeddedEngine()
+    embedded = EmbeddedEngine(threads=settings.threads)
     return embedded, embedded
 
 

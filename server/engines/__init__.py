@@ -1,0 +1,1 @@
+"""Engines: what executes steps, each behind `domain.ports.Engine`."""

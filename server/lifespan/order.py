@@ -1,5 +1,6 @@
 """In which order the parts begin and end. What began last ends first."""
 
+import gc
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ class Order:
         """
         await self._source.start()
         await self._engine.start(self._residency.lost)
+        _set_apart_what_stays()
         preload = self._wishes.preload
         if self._wishes.single is not None:
             name, folder = self._wishes.single
@@ -85,3 +87,12 @@ class Order:
         await self._residency.close()
         await self._engine.stop()
         await self._source.close()
+
+
+def _set_apart_what_stays() -> None:
+    """Spare the garbage collector what was imported and assembled: it lives as long as the process.
+
+    A full collection (each unload makes one) holds all threads up for 90 ms otherwise, and for 2 ms with this.
+    """
+    gc.collect()
+    gc.freeze()

@@ -15,6 +15,8 @@ from typing import Any
 
 import uvicorn
 
+from server.api.http_protocol import BoundedHeads
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,15 +58,15 @@ async def live(
         loop.add_signal_handler(number, stopping.set)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHeads,
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
+        log_level="warning",  # when it starts and stops is told by us
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=65536,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[opened]))
@@ -78,6 +80,9 @@ async def live(
             code = 1
         elif not stopping.is_set() and not serving.done():
             await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done() and not stopping.is_set():
+            _log.error("the HTTP server ended by itself")
+            code = 1
     finally:
         await _leave(server, serving, (beginning, stop), life, drain_timeout_s)
     return code

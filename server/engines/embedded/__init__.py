@@ -1,0 +1,1 @@
+"""Executes Triton repositories inside this process: onnxruntime, python, ensemble."""

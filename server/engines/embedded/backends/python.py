@@ -12,6 +12,7 @@ from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import Step
 from server.engines.embedded.loaded_step import CalleeRunner, LoadedStep
 from server.engines.embedded.python_steps.callees import Callees
+from server.engines.embedded.python_steps.full_device import full_device_told
 from server.engines.embedded.python_steps.in_process import InProcessInstance
 from server.engines.embedded.python_steps.instances import Instance, InstancePool
 from server.engines.embedded.python_steps.isolated import IsolatedInstance
@@ -31,16 +32,20 @@ class PythonStep:
         self._instances = instances
 
     def execute(self, request: InferenceRequest) -> InferenceResponse:
-        """Run one request on the next free instance. Raises InferenceFailed, InvalidRequest (the model says so).
+        """Run one request on the next free instance. Raises InferenceFailed, InvalidRequest, DeviceFull: it says so.
 
         Of a decoupled step this is its first answer, and the others are cancelled.
         """
-        with self._instances.lend() as instance:
+        with self._instances.lend() as instance, full_device_told(self._step.name):
             return checked(self._step, request, instance.execute(request))
 
     def stream(self, request: InferenceRequest) -> Iterator[InferenceResponse]:
-        """Run one request to any number of answers. Closing the iterator cancels. Raises InferenceFailed."""
-        with self._instances.lend() as instance, contextlib.closing(instance.stream(request)) as answers:
+        """Run one request to any number of answers. Closing the iterator cancels. Raises as `execute`."""
+        with (
+            self._instances.lend() as instance,
+            full_device_told(self._step.name),
+            contextlib.closing(instance.stream(request)) as answers,
+        ):
             for answer in answers:
                 yield checked(self._step, request, answer)
 
@@ -68,6 +73,7 @@ class PythonBackend:
 
         Raises:
             LoadFailed: its code raised, hung or died.
+            DeviceFull: its code says that memory ran out.
             InvalidArchive: it has no model file, or its configuration makes no sense.
             UnsupportedModel: it needs Triton itself.
         """
@@ -75,10 +81,11 @@ class PythonBackend:
         plan = launches(step, config)
         started: list[Instance] = []
         try:
-            if runs_in_process(config):
-                started.extend(InProcessInstance(launch, caller) for launch in plan)
-            else:
-                self._load_isolated(plan, caller, started)
+            with full_device_told(step.name):
+                if runs_in_process(config):
+                    started.extend(InProcessInstance(launch, caller) for launch in plan)
+                else:
+                    self._load_isolated(plan, caller, started)
         except BaseException:
             for instance in started:
                 instance.close()

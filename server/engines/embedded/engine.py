@@ -1,0 +1,208 @@
+"""The embedded engine: executes Triton repositories inside this process, without a tritonserver.
+
+One coroutine side (this file) and one thread side (`loading.py`, `resident.py`): a request is checked on the event
+loop, waits there for a free instance of its step, and then makes one hop to a thread that runs it to its end,
+ensembles and BLS calls included.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from server.domain.errors import Bug, InferenceFailed, InvalidArchive, UnsupportedModel
+from server.domain.inference import InferenceRequest, InferenceResponse
+from server.domain.model import CPU, Footprint, Step, StepDigest
+from server.engines.embedded import memory
+from server.engines.embedded.devices import Hardware, look_around, place
+from server.engines.embedded.ensemble import EnsembleBackend
+from server.engines.embedded.footprint import predicted
+from server.engines.embedded.loaded_step import Backend
+from server.engines.embedded.loading import Loader, read_config
+from server.engines.embedded.resident import Resident
+from server.engines.embedded.streaming import Stream
+from server.engines.embedded.workers import Workers
+
+_TIDY_INTERVAL_S: Final = 2.0
+_TIDY_WHEN_BUSY: Final = 10  # intervals; it costs some milliseconds in which nobody can allocate
+
+
+class EmbeddedEngine:
+    """Implements `domain.ports.Engine` and `EngineLifecycle`. Nothing is ever lost, so `on_lost` is never called."""
+
+    def __init__(self, more_backends: Mapping[str, Backend] | None = None, threads: int | None = None) -> None:
+        """`more_backends` adds backends by name, or takes the place of the built-in ones.
+
+        `threads`: of one ONNX execution, where a config does not say; by default the cores this process may use.
+        """
+        self._threads = threads
+        memory.tune_allocator()  # before anybody starts a thread: each brings an arena of its own
+        self._more_backends = dict(more_backends or {})
+        self._backends: dict[str, Backend] = {}
+        self._hardware = Hardware()
+        self._residents: dict[StepDigest, Resident] = {}
+        self._workers = Workers("embedded")
+        self._loading = asyncio.Lock()
+        self._loads: set[asyncio.Task[Footprint]] = set()
+        self._executions = 0
+        self._tidier: asyncio.Task[None] | None = None
+        self._is_ready = False
+
+    async def start(self, on_lost: Callable[[Collection[StepDigest]], None]) -> None:  # noqa: ARG002 (the port)
+        """Import the backends."""
+        if self._is_ready:
+            return
+        await self._workers.call(self._prepare)
+        self._tidier = asyncio.create_task(self._tidy())
+        self._is_ready = True
+
+    async def stop(self) -> None:
+        """Wait for what runs, free every step, end the threads. Idempotent; the engine cannot be started again."""
+        self._is_ready = False
+        if self._tidier is not None:
+            self._tidier.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._tidier
+            self._tidier = None
+        if self._loads:
+            await asyncio.wait(self._loads)
+        for digest in reversed(list(self._residents)):
+            await self.unload(digest)
+        backends, self._backends = self._backends, {}
+        for backend in backends.values():
+            await self._workers.call(backend.close)
+        await asyncio.to_thread(self._workers.close)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `start` has finished and `stop` has not begun."""
+        return self._is_ready
+
+    def describe(self) -> Mapping[str, object]:
+        """Kind, version, backends, hardware, and what is loaded."""
+        return {
+            "kind": "embedded",
+            "process_id": os.getpid(),
+            "backends": sorted(self._backends),
+            "onnxruntime_providers": list(self._hardware.providers),
+            "gpus": self._hardware.gpus,
+            "steps": len(self._residents),
+            "running": self._activity()[1],
+            "restarts": 0,
+        }
+
+    def predict(self, step: Step) -> Footprint:
+        """The footprint of an earlier load, or a guess from the size of the files."""
+        if step.predicted.bytes_by_device or step.backend == "ensemble":
+            return predicted(step, None, CPU)
+        try:
+            config = read_config(step)  # some kilobytes that were written when the step was staged
+            return predicted(step, config, place(config, step.backend, self._hardware))
+        except (InvalidArchive, UnsupportedModel):  # `load` will say so
+            return predicted(step, None, CPU)
+
+    async def load(self, step: Step) -> Footprint:
+        """Load in a worker thread, one step at a time. A cancelled load is undone when it is through."""
+        was_cancelled = asyncio.Event()
+        task = asyncio.create_task(self._load(step, was_cancelled))
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            was_cancelled.set()
+            raise
+
+    async def _load(self, step: Step, was_cancelled: asyncio.Event) -> Footprint:
+        async with self._loading:
+            if step.digest in self._residents:
+                raise Bug(f"step {step.name!r} is loaded twice. This is a bug.")
+            missing = sorted(name for name, digest in step.calls.items() if digest not in self._residents)
+            if missing:
+                raise Bug(f"step {step.name!r} is loaded before {missing}, which it calls. This is a bug.")
+            loader = Loader(self._backends, self._hardware, self._residents, self._activity)
+            resident, footprint = await self._workers.call(partial(loader.load, step))
+            if was_cancelled.is_set():
+                await self._free(resident)
+            else:
+                self._residents[step.digest] = resident
+            del resident
+            return footprint
+
+    async def unload(self, digest: StepDigest) -> None:
+        """Wait for what still runs, free the step and give its memory back to the system."""
+        resident = self._residents.pop(digest, None)
+        if resident is not None:
+            await self._workers.call(resident.finish)
+            if resident.outside_bytes():  # frees nothing in this process, and may take its time to end its own
+                await self._free(resident)
+                return
+            async with self._loading:  # what is freed while a load is measured would be missing in its footprint
+                await self._free(resident)
+
+    async def _free(self, resident: Resident) -> None:
+        await self._workers.call(resident.close)
+        await self._workers.call(memory.collect_and_release)
+
+    async def infer(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse:
+        """Check, wait for an instance, run on one thread. A cancelled request runs on, unheard."""
+        resident = await self._begin(digest, request)
+        return await self._workers.call(partial(self._execute, resident, request))
+
+    async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncIterator[InferenceResponse]:
+        """As `infer`, to any number of answers; at most a few wait for the reader."""
+        resident = await self._begin(digest, request)
+        stream = Stream(self._workers, partial(resident.stream, request), resident.instances.give)
+        answers = stream.items()
+        try:
+            async for answer in answers:
+                yield answer
+        finally:
+            await answers.aclose()
+
+    async def _begin(self, digest: StepDigest, request: InferenceRequest) -> Resident:
+        resident = self._residents.get(digest)
+        if resident is None:
+            raise InferenceFailed(f"step {digest[:12]} is not loaded")
+        resident.admit(request)
+        if not resident.instances.take_now():
+            await resident.instances.take_async()
+        self._executions += 1
+        return resident
+
+    def _execute(self, resident: Resident, request: InferenceRequest) -> InferenceResponse:
+        try:
+            return resident.execute(request)
+        finally:
+            resident.instances.give()
+
+    def _activity(self) -> tuple[int, int]:
+        return self._executions, sum(resident.instances.in_use for resident in list(self._residents.values()))
+
+    def _prepare(self) -> None:
+        self._hardware = look_around()
+        from server.engines.embedded.backends.onnxruntime import OnnxBackend, touch_runtime
+        from server.engines.embedded.backends.python import PythonBackend
+
+        self._backends = {
+            "onnxruntime": OnnxBackend(self._hardware, self._threads),
+            "python": PythonBackend(),
+            "ensemble": EnsembleBackend(self._workers),
+            **self._more_backends,
+        }
+        touch_runtime()
+
+    async def _tidy(self) -> None:
+        """Give scratch memory back while nothing runs: malloc keeps it for the next request, but not for ever."""
+        tidied, skipped = 0, 0
+        while True:
+            await asyncio.sleep(_TIDY_INTERVAL_S)
+            begun, running = self._activity()
+            if begun == tidied:
+                continue
+            skipped += 1
+            if not running or skipped > _TIDY_WHEN_BUSY:
+                tidied, skipped = begun, 0
+                await self._workers.call(memory.release_free_memory)
