@@ -1,0 +1,36 @@
+"""tritonserver's command line."""
+
+from pathlib import Path
+
+import pytest
+
+from server.engines.triton.flags import OPERATOR_FLAGS, REPEATABLE_FLAGS, ServerFlags, UnknownFlag, parse_extra
+from tests.golden.golden import check
+
+
+def flags(**changes):
+    return ServerFlags(Path("/run/repository"), Path("/run/backends"), 8000, 8001, "roundhouse_x_", **changes)
+
+
+def test_the_command_line_is_golden():
+    check("triton_argv.txt", "\n".join(flags().argv()) + "\n")
+
+
+def test_an_operators_flag_replaces_ours_or_is_added_to_it():
+    extra = parse_extra(["--log-verbose=1", "--backend-config=onnxruntime,x=1", "--log-verbose=2"])
+    argv = flags(extra=extra).argv()
+    assert [arg for arg in argv if arg.startswith("--log-verbose")] == ["--log-verbose=2"]
+    assert [arg for arg in argv if arg.startswith("--backend-config")][-1] == "--backend-config=onnxruntime,x=1"
+    assert sum(arg.startswith("--backend-config=python,") for arg in argv) == 3
+
+
+@pytest.mark.parametrize(
+    "argument", ["--model-repository=/etc", "--http-address=0.0.0.0", "--no-such-flag=1", "--log-verbose", "log-info=1"]
+)
+def test_flags_that_are_not_the_operators_are_refused(argument):
+    with pytest.raises(UnknownFlag, match=argument.split("=")[0].removeprefix("--")):
+        parse_extra([argument])
+
+
+def test_what_may_be_repeated_may_be_given():
+    assert REPEATABLE_FLAGS <= OPERATOR_FLAGS
