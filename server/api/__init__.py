@@ -1,0 +1,1 @@
+"""HTTP: bytes and headers in, bytes and headers out. Translates, never decides."""

@@ -3,6 +3,7 @@
 RoundhouseError
 ├── ClientError            the request or the archive is wrong; repeating it changes nothing
 │   ├── InvalidRequest         the payload does not decode, or does not fit the model
+│   ├── WrongTarget            no archive is named, or two different ones
 │   ├── PayloadTooLarge        a body over the limit
 │   ├── UnsupportedMediaType   no codec reads the Content-Type (or writes the Accept) for this model
 │   ├── ArchiveNotFound        no archive of that name in any source
@@ -15,7 +16,8 @@ RoundhouseError
 │   ├── DeviceFull             the archive can never, or cannot now, fit the memory budget
 │   ├── DiskFull               no room left to unpack
 │   ├── NotReady               loading or queueing takes longer than the caller may wait
-│   └── Overloaded             too many requests in flight
+│   ├── Overloaded             too many requests in flight
+│   └── Draining               the server is shutting down and takes nothing new
 ├── BackendError           something behind the server failed
 │   ├── LoadFailed             an engine refused or crashed while loading
 │   ├── InferenceFailed        the model itself answered with an error
@@ -38,6 +40,10 @@ class ClientError(RoundhouseError):
 
 class InvalidRequest(ClientError):
     """The payload does not decode, or does not fit the model's inputs."""
+
+
+class WrongTarget(ClientError):
+    """The request names no archive, or two different ones."""
 
 
 class PayloadTooLarge(ClientError):
@@ -126,6 +132,14 @@ class Overloaded(CapacityError):
     def __init__(self, limit: int, retry_after_s: float = 1.0) -> None:
         super().__init__(f"more than {limit} requests are in flight; try again in {retry_after_s:.0f} s")
         self.limit = limit
+        self.retry_after_s = retry_after_s
+
+
+class Draining(CapacityError):
+    """The server is shutting down and takes nothing new; another one, or a restart, can serve the request."""
+
+    def __init__(self, retry_after_s: float = 5.0) -> None:
+        super().__init__("the server is shutting down; try again")
         self.retry_after_s = retry_after_s
 
 

@@ -1,0 +1,1 @@
+"""SageMaker: the container contract (single and multi-model) and the runtime API."""

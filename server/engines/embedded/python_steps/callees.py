@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from server.domain.errors import InvalidRequest
+from server.domain.errors import InferenceFailed
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import Step
 from server.engines.embedded.loaded_step import CalleeRunner
@@ -21,7 +21,7 @@ class Callees:
         return self._names
 
     def run(self, model_name: str, question: InferenceRequest, *, is_concurrent: bool = False) -> InferenceResponse:
-        """Run a model to its one answer. Raises InvalidRequest for a model outside the archive, and as the runner."""
+        """Run a model to its one answer. Raises InferenceFailed for a model outside the archive, and as the runner."""
         del is_concurrent
         self._check(model_name)
         return self._runner.run(model_name, question)
@@ -34,7 +34,7 @@ class Callees:
     def _check(self, model_name: str) -> None:
         if model_name not in self._names:
             known = ", ".join(sorted(self._names)) or "none"
-            raise InvalidRequest(
+            raise InferenceFailed(
                 f"step {self._step!r} calls model {model_name!r}, which its archive does not give it;"
                 f" it may call: {known}"
             )

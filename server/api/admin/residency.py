@@ -1,0 +1,46 @@
+"""What is resident and why, and the operator's say in it."""
+
+from fastapi import APIRouter, Response
+
+from server.api.parts import Parts
+
+
+def router(parts: Parts) -> APIRouter:
+    """Build the routes."""
+    routes = APIRouter(tags=["Admin"])
+    residency = parts.residency
+
+    @routes.get("/admin/residency", summary="Budgets, residents, order of eviction, recent evictions with reasons")
+    async def snapshot() -> dict[str, object]:
+        return dict(residency.snapshot())
+
+    @routes.get("/admin/archives", summary="Every archive that can be asked for")
+    async def archives() -> dict[str, object]:
+        rows = await parts.models.index()
+        return {"archives": [{"name": row.name, "resident": row.state == "READY"} for row in rows]}
+
+    @routes.get("/admin/server", summary="The server and its engine")
+    async def server() -> dict[str, object]:
+        return {"version": parts.options.version, **parts.facts()}
+
+    @routes.put("/admin/pin/{name:path}", summary="Make an archive resident and never evict it")
+    async def pin(name: str) -> Response:
+        await parts.models.pin(name)
+        return Response(status_code=204)
+
+    @routes.delete("/admin/pin/{name:path}", summary="Let an archive be evicted again")
+    async def unpin(name: str) -> Response:
+        parts.models.unpin(name)
+        return Response(status_code=204)
+
+    @routes.post("/admin/preload/{name:path}", summary="Make an archive resident")
+    async def preload(name: str) -> Response:
+        await parts.models.preload(name)
+        return Response(status_code=204)
+
+    @routes.post("/admin/unload/{name:path}", summary="Free an archive's memory; the next request brings it back")
+    async def unload(name: str) -> Response:
+        await parts.models.release(name)
+        return Response(status_code=204)
+
+    return routes
