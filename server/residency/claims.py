@@ -1,0 +1,170 @@
+"""One pass over everybody who wants room: first come, first served, and nobody waits beside free room.
+
+Each pass starts from scratch: archives that drain for somebody are reprieved, then every claim, in order, takes what it
+needs from the pool (what is free plus what is on its way back) and lets victims go for what is missing. A claim that
+went away, or room that came from elsewhere, thus spares its victims without any bookkeeping. Victims are
+
+1. idle archives, least valuable first, then
+2. the older content of the same name, which otherwise serves until the new content is there;
+3. for the first claim that is blocked, leased archives too: they *drain* (no new leases), so that hot archives which
+   are never idle cannot starve it. Those that drained before come first, so that draining gets somewhere.
+
+Claims beyond what can be loaded soon do not evict yet: what they would evict may serve requests until then.
+"""
+
+from collections.abc import Collection, Sequence
+
+from server.domain.errors import DeviceFull
+from server.domain.model import StagedArchive, StepDigest
+from server.residency.house import House, Reasons
+from server.residency.ledger import Room, add, fits, shortage
+from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.states import ArchiveState
+from server.residency.victims import choose
+
+
+class Claims:
+    """One pass. `settle()` returns the steps that claims want to keep although no archive holds them."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._inventory = house.inventory
+        self._drained_before = {record.archive.key for record in self._inventory.in_state(ArchiveState.DRAINING)}
+        for record in self._inventory.in_state(ArchiveState.DRAINING):
+            self._inventory.reprieve(record)
+        self._coming: set[StepDigest] = set(self._inventory.loose)
+        self._free = self._inventory.ledger.free()
+        self._pool = self._inventory.ledger.free()
+        add(self._pool, self._inventory.charge_of(self._inventory.loose.values()))
+        self._kept: set[StepDigest] = set()
+        self._claimed: set[StepDigest] = set()
+        loading = self._inventory.in_state(ArchiveState.LOADING)
+        self._slots = house.options.max_parallel_loads + 1 - len(loading)
+        self._is_quiet = not self._inventory.is_moving and all(record.is_stalled for record in loading)
+        self._is_blocked = False
+
+    def settle(self) -> Collection[StepDigest]:
+        """Serve every claim that can be served, and make room for those that cannot yet."""
+        self._pay_back()
+        for record in self._inventory.in_state(ArchiveState.LOADING):
+            for step in record.steps:
+                if step.extra is not None and record.state is ArchiveState.LOADING:
+                    self._retry(record, step, step.extra)
+        for key, archive in list(self._house.waiting.queue.items()):
+            present = self._inventory.archives.get(key)
+            if present is None:
+                self._claim(archive)
+            elif present.state is ArchiveState.RESIDENT:  # it drained for somebody who does not need it any more
+                self._house.grant(self._house.waiting.dismiss(key), present, "resident")
+        return self._kept
+
+    def _pay_back(self) -> None:
+        """A measurement above its prediction overdrew a device: idle archives leave until it is within budget."""
+        over = shortage(self._pool, self._pool)
+        if over:
+            self._make_room(over, self._candidates(None, has_busy=False), "over budget", "", is_partial=True)
+
+    def _retry(self, record: ArchiveRecord, step: StepRecord, extra: Room) -> None:
+        """A step met an out of memory: load it again once `extra` is free, whatever the ledger thought before."""
+        candidates = self._candidates(record.archive, has_busy=True)
+        reachable = dict(self._pool)
+        add(reachable, self._inventory.charge_of({id(s): s for c in candidates for s in c.steps}.values()))
+        need = {device: min(amount, max(0, reachable[device])) for device, amount in extra.items()}
+        add(self._pool, need, sign=-1)
+        short = shortage(self._pool, need)
+        if short:
+            self._make_room(short, candidates, "out of memory", record.archive.name)
+        if fits(need, self._free) and not shortage(self._pool, need):
+            add(self._free, need, sign=-1)
+            self._inventory.grow(step, need)
+            self._is_quiet = False
+        elif self._is_quiet and not self._inventory.loose:
+            self._house.fail_sharers(step, self._too_large_for)
+        else:
+            self._is_blocked = True
+
+    def _claim(self, archive: StagedArchive) -> None:
+        total, budgets = self._inventory.total(archive), self._inventory.ledger.budgets
+        for device, amount in total.items():
+            if amount > budgets[device]:
+                error = DeviceFull(archive.name, device, amount, budgets[device])
+                self._house.refuse(self._house.waiting.dismiss(archive.key), error)
+                return
+        own = {step.digest for step in archive.steps}
+        need = self._inventory.need(archive, besides=self._coming, but=self._claimed)  # shared claims count once
+        self._coming -= own
+        add(self._pool, need, sign=-1)
+        short = shortage(self._pool, need)
+        is_first = not self._is_blocked
+        if short and (is_first or self._slots > 0):
+            candidates = self._candidates(archive, has_busy=is_first)
+            self._make_room(short, candidates, "room", archive.name, keep=own)
+        is_covered = not shortage(self._pool, need)
+        if is_covered and fits(self._inventory.need(archive), self._free) and not self._inventory.is_unloading(archive):
+            self._admit(archive)
+        elif is_first and not is_covered and self._is_quiet and own.issuperset(self._inventory.loose):
+            device = min(short)
+            error = DeviceFull(archive.name, device, total[device], budgets[device])  # the rest is pinned
+            add(self._pool, need)
+            self._house.refuse(self._house.waiting.dismiss(archive.key), error)
+        else:
+            self._is_blocked = True
+            self._slots -= 1
+            self._claimed |= own
+            if is_first or is_covered:
+                self._kept |= own  # else what the claim shares with those who leave has to make room for the first
+
+    def _admit(self, archive: StagedArchive) -> None:
+        add(self._free, self._inventory.need(archive), sign=-1)
+        self._house.waiting.board(archive.key)
+        self._inventory.admit(archive, self._house.at)
+        self._slots -= 1
+        self._is_quiet = False
+
+    def _candidates(self, archive: StagedArchive | None, *, has_busy: bool) -> list[ArchiveRecord]:
+        """Who may leave for `archive`, in the order in which they should."""
+
+        def rank(record: ArchiveRecord) -> int:
+            if archive is not None and record.archive.name == archive.name:
+                return 1 if not record.leases else 2
+            if not record.leases:
+                return 0
+            return 3 if record.archive.key in self._drained_before else 4
+
+        house = self._house
+        staying = [
+            record
+            for record in self._inventory.in_state(ArchiveState.RESIDENT)
+            if (has_busy or not record.leases)
+            and (not house.is_pinned(record) or (archive is not None and record.archive.name == archive.name))
+        ]
+        return sorted(house.in_order(staying), key=rank)
+
+    def _make_room(
+        self,
+        short: Room,
+        candidates: Sequence[ArchiveRecord],
+        reason: str,
+        for_whom: str,
+        keep: Collection[StepDigest] = (),
+        *,
+        is_partial: bool = False,
+    ) -> None:
+        """Let victims go: idle ones at once, leased ones as soon as their leases are back."""
+        kept = self._kept | set(keep)
+        victims = choose(self._inventory, short, candidates, kept, is_partial=is_partial)
+        reasons = Reasons(for_whom, short, self._house.consider(candidates, victims))
+        before = set(self._inventory.loose)
+        for victim in victims:
+            if victim.leases:
+                self._inventory.drain(victim, f"{reason} for {for_whom}")
+            else:
+                self._house.let_go(victim, reason, reasons)
+        freed = [step for digest, step in self._inventory.loose.items() if digest not in before | kept]
+        add(self._pool, self._inventory.charge_of(freed))
+        self._coming |= {step.step.digest for step in freed}
+
+    def _too_large_for(self, record: ArchiveRecord) -> DeviceFull:
+        total = self._inventory.total(record.archive)
+        device = min(total)
+        return DeviceFull(record.archive.name, device, total[device], self._inventory.ledger.budgets[device])

@@ -1,0 +1,173 @@
+"""The planner's whole state, and the few actions that its rules share: grant, refuse, break, let go.
+
+Every action writes the commands it causes into `commands`, in order.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from server.domain.errors import RoundhouseError
+from server.domain.model import Device, StagedArchive
+from server.residency.decisions import Considered, Decision, Decisions
+from server.residency.events import Arrived, Broke, Command, Departed, Gone, Grant, Refuse, TicketId, WaiterId
+from server.residency.failures import FailureMemory
+from server.residency.inventory import Inventory, Predict
+from server.residency.ledger import Room
+from server.residency.options import ResidencyOptions
+from server.residency.policies import POLICIES
+from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.states import ArchiveState, StepState
+from server.residency.waiting import WaitingRoom
+
+MOST_CONSIDERED = 12
+
+
+class House:
+    """Who is in, who waits, who is pinned, what failed, and why others left."""
+
+    def __init__(self, budgets: Mapping[Device, int], predict: Predict, options: ResidencyOptions) -> None:
+        self.options = options
+        self.inventory = Inventory(budgets, predict)
+        self.waiting = WaitingRoom()
+        self.policy = POLICIES[options.policy]()
+        self.pins: set[str] = set()
+        self.failures = FailureMemory(options.failure_ttl_s)
+        self.decisions = Decisions(options.decisions_kept)
+        self.tickets: dict[TicketId, tuple[ArchiveRecord, ...]] = {}
+        self.commands: list[Command] = []
+        self.at = 0.0
+        self.is_closed = False
+
+    # Order
+
+    def size_of(self, record: ArchiveRecord) -> int:
+        """Bytes that the archive's steps are charged with on all devices, shared ones included."""
+        charges = (self.inventory.ledger.charge_of(step.step.digest) for step in record.steps)
+        return sum(sum(charge.bytes_by_device.values()) for charge in charges)
+
+    def value_of(self, record: ArchiveRecord) -> float:
+        """What the policy thinks the archive is worth."""
+        return self.policy.value(record, self.size_of(record))
+
+    def in_order(self, records: Iterable[ArchiveRecord]) -> list[ArchiveRecord]:
+        """By the policy, least valuable first."""
+        return sorted(records, key=self.value_of)
+
+    def is_pinned(self, record: ArchiveRecord) -> bool:
+        """Whether the archive may not be chosen as a victim."""
+        return record.archive.name in self.pins
+
+    # Waiters
+
+    def touch(self, record: ArchiveRecord) -> None:
+        """Count one more lease on a resident archive."""
+        record.leases += 1
+        record.uses += 1
+        record.last_used = self.at
+        record.age = self.policy.age
+
+    def grant(self, waiters: Iterable[WaiterId], record: ArchiveRecord, warmth: str) -> None:
+        """Lease the archive to each of the waiters."""
+        for waiter in waiters:
+            self.touch(record)
+            self.commands.append(Grant(waiter, record, warmth))
+
+    def refuse(self, waiters: Iterable[WaiterId], error: RoundhouseError) -> None:
+        """Tell each of the waiters why there is no lease."""
+        self.commands.extend(Refuse(waiter, error) for waiter in waiters)
+
+    def serve_old_or_refuse(self, waiters: Sequence[WaiterId], archive: StagedArchive, error: RoundhouseError) -> None:
+        """Content that does not load leaves the content before it serving, where there is one."""
+        old = self.inventory.leasable.get(archive.name)
+        if old is not None:
+            self.grant(waiters, old, "resident")
+        else:
+            self.refuse(waiters, error)
+
+    # Archives
+
+    def arrive(self, record: ArchiveRecord) -> None:
+        """Every step is resident: grant the waiters, and retire the content that this one replaces."""
+        self.inventory.complete(record, self.at)
+        self.commands.append(Arrived(record))
+        self.grant(self.waiting.dismiss(record.archive.key), record, record.warmth)
+        current = self.inventory.leasable[record.archive.name]
+        for other in self.inventory.named(record.archive.name):
+            if other is not current and other.state in {ArchiveState.RESIDENT, ArchiveState.DRAINING}:
+                self.inventory.retire(other, "replaced by new content")
+
+    def fail(self, record: ArchiveRecord, error: RoundhouseError) -> None:
+        """The archive will not be loaded: its waiters learn why, and its other steps are let go."""
+        self.inventory.drop(record)
+        self.failures.remember(record.archive, error, self.at)
+        self.commands.append(Broke(record.archive.name, error))
+        self.serve_old_or_refuse(self.waiting.dismiss(record.archive.key), record.archive, error)
+
+    def fail_sharers(self, step: StepRecord, blame: Callable[[ArchiveRecord], RoundhouseError]) -> None:
+        """The step will not be loaded, and so no archive that is loading with it."""
+        for record in self.inventory.sharers(step):
+            if record.state is ArchiveState.LOADING:
+                self.fail(record, blame(record))
+
+    def let_go(self, record: ArchiveRecord, reason: str, choice: "Reasons | None" = None) -> None:
+        """A resident archive without leases (or without an engine) departs; why is kept on record."""
+        reasons = choice or Reasons()
+        size = self.size_of(record)
+        self.decisions.add(
+            Decision(
+                at=self.at,
+                name=record.archive.name,
+                version=record.archive.version,
+                reason=reason,
+                for_whom=reasons.for_whom,
+                needed=tuple(sorted(reasons.needed.items())),
+                size_bytes=size,
+                last_used=record.last_used,
+                uses=record.uses,
+                considered=reasons.considered,
+            )
+        )
+        if choice is not None:
+            self.policy.evicted(self.policy.value(record, size))
+        self.commands.append(Departed(record.archive.name, reason))
+        self.inventory.drop(record)
+
+    def consider(self, candidates: Sequence[ArchiveRecord], victims: Sequence[ArchiveRecord]) -> tuple[Considered, ...]:
+        """How the policy saw the first candidates, and every pinned archive's exemption, for the record."""
+        chosen = {victim.archive.key for victim in victims}
+        exempt = [record for record in self.inventory.leasable.values() if self.is_pinned(record)]
+        return tuple(
+            Considered(
+                name=record.archive.name,
+                version=record.archive.version,
+                value=self.value_of(record),
+                last_used=record.last_used,
+                size_bytes=self.size_of(record),
+                leases=record.leases,
+                is_pinned=self.is_pinned(record),
+                is_victim=record.archive.key in chosen,
+            )
+            for record in [*candidates[:MOST_CONSIDERED], *exempt[:MOST_CONSIDERED]]
+        )
+
+    def answer_tickets(self) -> None:
+        """Tell those who wait for an archive to be gone once its memory is back, or kept by others."""
+        for ticket, records in list(self.tickets.items()):
+            if all(self._is_gone(record) for record in records):
+                del self.tickets[ticket]
+                self.commands.append(Gone(ticket))
+
+    def _is_gone(self, record: ArchiveRecord) -> bool:
+        return record.state is ArchiveState.ABSENT and all(
+            step.state is StepState.ABSENT or step.holders for step in record.steps
+        )
+
+
+class Reasons:
+    """For whom a victim was chosen, how much was missing, and what else was considered."""
+
+    __slots__ = ("considered", "for_whom", "needed")
+
+    def __init__(self, for_whom: str = "", needed: Room | None = None, considered: tuple[Considered, ...] = ()) -> None:
+        self.for_whom = for_whom
+        self.needed: Room = needed or {}
+        self.considered = considered

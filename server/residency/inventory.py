@@ -1,0 +1,231 @@
+"""Which steps and archives are in memory, coming or going, and who shares what.
+
+Keeps references, charges and indexes consistent with each other; it never decides who comes or goes.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from server.domain.model import Device, Footprint, StagedArchive, Step, StepDigest
+from server.residency.ledger import Ledger, Room, add
+from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.states import ArchiveMove, ArchiveState, StepMove, StepState
+
+Predict: TypeAlias = Callable[[Step], Footprint]
+"""What a step will take on each device. Pure, and quick."""
+
+
+class Inventory:
+    """Steps by digest (counted by reference), archives by key, and the ledger that charges them."""
+
+    def __init__(self, budgets: Mapping[Device, int], predict: Predict) -> None:
+        self.ledger = Ledger(budgets)
+        self.predict = predict
+        self.steps: dict[StepDigest, StepRecord] = {}
+        self.archives: dict[str, ArchiveRecord] = {}
+        self.leasable: dict[str, ArchiveRecord] = {}
+        """By archive name: the one content that gives new leases."""
+        self.loose: dict[StepDigest, StepRecord] = {}
+        """Steps that no staying archive holds: their memory is on its way back."""
+        self.planned: dict[StepDigest, StepRecord] = {}
+        """Charged, and not yet being loaded, in the order of admission."""
+        self.changes = 0
+        """Counts how often the set of present steps changed."""
+        self.admissions = 0
+        self._callers: dict[StepDigest, set[StepDigest]] = {}
+        self._loading: set[StepDigest] = set()
+
+    # Questions
+
+    def need(
+        self, archive: StagedArchive, besides: Collection[StepDigest] = (), but: Collection[StepDigest] = ()
+    ) -> Room:
+        """Bytes that the archive's absent steps will be charged with; those in `besides` too, those in `but` not."""
+        return self.ledger.budgeted(
+            self._footprint(step)
+            for step in _distinct(archive)
+            if (step.digest not in self.steps or step.digest in besides) and step.digest not in but
+        )
+
+    def total(self, archive: StagedArchive) -> Room:
+        """Bytes that the whole archive takes. The extra charge of a second try after an out of memory is left out."""
+        trying = {digest for digest, step in self.steps.items() if step.out_of_memory}
+        return self.ledger.budgeted(
+            self.predict(step) if step.digest in trying else self._footprint(step) for step in _distinct(archive)
+        )
+
+    def charge_of(self, steps: Iterable[StepRecord]) -> Room:
+        """Bytes that present steps are charged with."""
+        return self.ledger.budgeted(self.ledger.charge_of(each.step.digest) for each in steps)
+
+    def named(self, name: str) -> list[ArchiveRecord]:
+        """Every content of this archive that is in memory, coming or going."""
+        return [record for record in self.archives.values() if record.archive.name == name]
+
+    def sharers(self, step: StepRecord) -> list[ArchiveRecord]:
+        """The archives that were admitted with this step."""
+        return [self.archives[key] for key in sorted(step.references)]
+
+    def in_state(self, *states: ArchiveState) -> list[ArchiveRecord]:
+        """The archives in one of these states, oldest admission first."""
+        return [record for record in self.archives.values() if record.state in states]
+
+    def is_unloading(self, archive: StagedArchive) -> bool:
+        """Whether a step of the archive is on its way out, so that it cannot be held now."""
+        return any(
+            step.digest in self.steps and self.steps[step.digest].state is StepState.UNLOADING for step in archive.steps
+        )
+
+    def startable(self) -> Iterator[StepRecord]:
+        """Planned steps whose callees are resident and whose room is there, in the order of admission."""
+        for record in self.planned.values():
+            callees = (self.steps.get(digest) for digest in record.step.calls.values())
+            if record.extra is None and all(callee is None or callee.state is StepState.RESIDENT for callee in callees):
+                yield record
+
+    @property
+    def loading(self) -> int:
+        """How many steps the engine is loading."""
+        return len(self._loading)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether room will come back, or be settled, without anybody's decision."""
+        return bool(self._loading or self.in_state(ArchiveState.RETIRED)) or any(
+            step.state is not StepState.RESIDENT for step in self.loose.values()
+        )
+
+    def is_called(self, digest: StepDigest) -> bool:
+        """Whether a step that is present calls this one."""
+        return bool(self._callers.get(digest))
+
+    # Changes
+
+    def admit(self, archive: StagedArchive, at: float) -> ArchiveRecord:
+        """Charge what is missing, and hold every step of the archive."""
+        steps = tuple(self.steps.get(step.digest) or self._reserve(step) for step in _distinct(archive))
+        self.admissions += 1
+        record = ArchiveRecord(archive, steps, at, self.admissions)
+        record.is_shared = all(step.state is StepState.RESIDENT for step in steps)
+        record.move(ArchiveMove.ADMIT)
+        self.archives[archive.key] = record
+        for step in steps:
+            step.references.add(archive.key)
+            self._hold(step)
+        return record
+
+    def complete(self, record: ArchiveRecord, at: float) -> None:
+        """Every step is resident: the name gives leases on this content from now on, unless newer content does."""
+        record.move(ArchiveMove.COMPLETE)
+        record.load_s = at - record.admitted_at
+        record.last_used = at
+        other = self.leasable.get(record.archive.name)
+        if other is None or other.admission < record.admission:
+            self.leasable[record.archive.name] = record
+
+    def drain(self, record: ArchiveRecord, departure: str) -> None:
+        """No new leases, until it is gone or reprieved."""
+        record.move(ArchiveMove.DRAIN)
+        self._leave(record, departure)
+
+    def reprieve(self, record: ArchiveRecord) -> None:
+        """Its room is not needed after all."""
+        record.move(ArchiveMove.REPRIEVE)
+        record.departure = ""
+        self.leasable[record.archive.name] = record
+        for step in record.steps:
+            self._hold(step)
+
+    def retire(self, record: ArchiveRecord, departure: str) -> None:
+        """No new leases any more; it goes when its leases are back."""
+        was_staying = not record.is_leaving
+        record.move(ArchiveMove.RETIRE)
+        if was_staying:
+            self._leave(record, departure)
+        record.departure = departure
+
+    def drop(self, record: ArchiveRecord) -> None:
+        """The archive is gone; its steps stay as long as others hold them."""
+        if not record.is_leaving:
+            self._leave(record, record.departure)
+        record.move(ArchiveMove.DROP)
+        del self.archives[record.archive.key]
+        for step in record.steps:
+            step.references.discard(record.archive.key)
+
+    def measure(self, record: StepRecord, measured: Footprint) -> None:
+        """The load is over: charge what the step really takes."""
+        self.ledger.charge(record.step.digest, measured)
+        record.out_of_memory = 0
+        self.move(record, StepMove.FINISH)
+
+    def stall(self, record: StepRecord) -> None:
+        """The device ran out of memory although the ledger had room: ask for all of that room, and as much again."""
+        free = self.ledger.free()
+        charged = self.ledger.budgeted([self.ledger.charge_of(record.step.digest)])
+        record.extra = {device: max(0, free[device]) + amount for device, amount in charged.items()}
+        self.move(record, StepMove.RETRY)
+
+    def grow(self, record: StepRecord, extra: Room) -> None:
+        """The room for a second try is there: charge it, until the load tells what was really taken."""
+        charged = dict(self.ledger.charge_of(record.step.digest).bytes_by_device)
+        add(charged, extra)
+        self.ledger.charge(record.step.digest, Footprint(charged))
+        record.extra = None
+
+    def move(self, record: StepRecord, move: StepMove) -> None:
+        """Change a step's state by the table, and every index with it."""
+        digest = record.step.digest
+        record.move(move)
+        self.planned.pop(digest, None)
+        self._loading.discard(digest)
+        if record.state is StepState.PLANNED:
+            self.planned[digest] = record
+        elif record.state is StepState.LOADING:
+            self._loading.add(digest)
+        elif record.state is StepState.ABSENT:
+            self._forget(record)
+
+    def _footprint(self, step: Step) -> Footprint:
+        return self.ledger.charge_of(step.digest) if step.digest in self.steps else self.predict(step)
+
+    def _reserve(self, step: Step) -> StepRecord:
+        record = StepRecord(step)
+        self.steps[step.digest] = record
+        self.loose[step.digest] = record
+        self.ledger.charge(step.digest, self.predict(step))
+        for callee in step.calls.values():
+            self._callers.setdefault(callee, set()).add(step.digest)
+        self.changes += 1
+        self.move(record, StepMove.RESERVE)
+        return record
+
+    def _forget(self, record: StepRecord) -> None:
+        digest = record.step.digest
+        del self.steps[digest]
+        self.loose.pop(digest, None)
+        self.ledger.release(digest)
+        for callee in record.step.calls.values():
+            callers = self._callers[callee]
+            callers.discard(digest)
+            if not callers:
+                del self._callers[callee]
+        self.changes += 1
+
+    def _hold(self, step: StepRecord) -> None:
+        step.holders += 1
+        self.loose.pop(step.step.digest, None)
+
+    def _leave(self, record: ArchiveRecord, departure: str) -> None:
+        record.departure = departure
+        if self.leasable.get(record.archive.name) is record:
+            del self.leasable[record.archive.name]
+        for step in record.steps:
+            step.holders -= 1
+            if step.holders == 0:
+                self.loose[step.step.digest] = step
+
+
+def _distinct(archive: StagedArchive) -> Iterable[Step]:
+    """The archive's steps, callees first, without repetitions of equal content."""
+    return {step.digest: step for step in archive.steps}.values()

@@ -1,0 +1,55 @@
+"""What residency tells whoever counts: metrics, logs. Called on the event loop, so be quick and do not raise."""
+
+from typing import Protocol
+
+from server.domain.model import Device
+
+
+class ResidencyObserver(Protocol):
+    """Learns what happens, archive by archive."""
+
+    def hit(self, name: str) -> None:
+        """A lease on an archive that was resident."""
+        ...
+
+    def miss(self, name: str, warmth: str) -> None:
+        """A lease that had to wait; `warmth` is how far the content came: `shared`, `disk` or `store`."""
+        ...
+
+    def loaded(self, name: str, load_s: float, staging_s: float) -> None:
+        """An archive became resident: seconds in the engine, and seconds of fetching and unpacking before."""
+        ...
+
+    def evicted(self, name: str, reason: str) -> None:
+        """An archive left memory, or is about to."""
+        ...
+
+    def failed(self, name: str, reason: str) -> None:
+        """An archive could not be staged or loaded; `reason` is the name of the error."""
+        ...
+
+    def charged(self, device: Device, charged_bytes: int, budget_bytes: int) -> None:
+        """A device's charge changed."""
+        ...
+
+
+class NobodyWatches:
+    """The observer that does nothing."""
+
+    def hit(self, name: str) -> None:
+        """Nothing."""
+
+    def miss(self, name: str, warmth: str) -> None:
+        """Nothing."""
+
+    def loaded(self, name: str, load_s: float, staging_s: float) -> None:
+        """Nothing."""
+
+    def evicted(self, name: str, reason: str) -> None:
+        """Nothing."""
+
+    def failed(self, name: str, reason: str) -> None:
+        """Nothing."""
+
+    def charged(self, device: Device, charged_bytes: int, budget_bytes: int) -> None:
+        """Nothing."""

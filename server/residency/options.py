@@ -1,0 +1,37 @@
+"""What can be set about residency, each with its unit and the reason for its default."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyOptions:
+    """Settings of residency. The defaults suit one device and archives of some hundred megabytes."""
+
+    policy: str = "lru"
+    """Which archive leaves first: a name in `policies.POLICIES`."""
+    max_parallel_loads: int = 2
+    """Steps that the engine loads side by side. Two hide one load's disk time behind the other's set-up."""
+    failure_ttl_s: float = 30.0
+    """Seconds for which content that failed to load is refused at once, with its reason, instead of tried again."""
+    recheck_s: float = 5.0
+    """Where staging fails (store down, broken new content) what is resident serves on; seconds until staging is tried
+    again."""
+    lost_retries: int = 2
+    """How often a load is begun again after the engine died under it."""
+    retry_pause_s: float = 0.25
+    """Pause before the first such retry, doubled for the next, so that an engine can come up again."""
+    bytes_per_file_byte: float = 1.3
+    """The guess for a step that nobody knows: its file bytes times this. Too high costs room, too low memory."""
+    guessed_bytes_per_s: float = 200e6
+    """The guess for how fast an unknown step loads (file bytes per second), for Retry-After."""
+    footprint_file: Path | None = None
+    """Where measured footprints and load times are kept over restarts; `None` keeps them in memory only."""
+    decisions_kept: int = 100
+    """How many departures are kept on record with their reasons."""
+    time_to_live_s: float | None = None
+    """Seconds without use after which an archive that is not pinned is unloaded; `None`: only when room is needed."""
+    preload_timeout_s: float = 600.0
+    """How long a preload may take."""
+    close_timeout_s: float = 20.0
+    """How long `close` waits for leases and for the engine."""

@@ -1,0 +1,296 @@
+"""What should be in memory: events in, commands out. No I/O, no clock, no await; time comes in as a number.
+
+`handle(event)` applies the event's rule and then settles: everything that has become possible is done at once, so that
+between two events nobody waits who need not. The two calls on the hot path, `lease` and `release`, are no events:
+they count, and look up one dictionary.
+
+A step (one loaded copy, shared by digest, counted by reference; charged in every state but `absent`):
+
+               reserve            start            finish            unload              free
+      absent ----------> planned -------> loading --------> resident -------> unloading ------> absent
+                         |  ^  ^             |  |                |                |
+                    free |  |  |    retry    |  | free (failed)  | free (lost)    |
+                  absent <  |  +-------------+  > absent         > absent         |
+                            +------------- retry (lost, but still wanted) --------+
+
+An archive (one content of one name; `key` = name@version):
+
+              admit             complete                 drain
+      absent --------> loading ----------> resident ------------------> draining
+                          |                 | |  ^         reprieve        | |
+              drop (failed)       drop (evicted,|  +-----------------------+ |
+                  absent <        lost) absent <|                            |
+                                                | retire (replaced, deleted, | retire
+                                                v unloaded, closed)          v
+                                              retired <----------------------+
+                                                | drop, when its leases are back
+                                                > absent
+
+The moves are the tables in `states.py`; a move that is not in them is a Bug. Waiters are in `waiting.py`, who gets room
+and who has to leave for it in `claims.py`.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from server.domain.errors import DeviceFull, EngineLost, NotLoaded, NotReady, RoundhouseError
+from server.domain.model import Device, StepDigest
+from server.residency import events as e
+from server.residency.claims import Claims
+from server.residency.house import House
+from server.residency.inventory import Predict
+from server.residency.options import ResidencyOptions
+from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.states import ArchiveState, StepMove, StepState
+
+ANY_MOMENT: Final = 1.0
+"""Seconds after which to ask again when nothing better is known."""
+
+
+class Planner:
+    """Decides which archives are resident under `budgets` (bytes per device); see the module's drawing."""
+
+    def __init__(self, budgets: Mapping[Device, int], predict: Predict, options: ResidencyOptions) -> None:
+        self.house = House(budgets, predict, options)
+        self._inventory = self.house.inventory
+        self._waiting = self.house.waiting
+        self._is_pressed = False
+
+    def knows(self, name: str) -> bool:
+        """Whether anything of this name is in memory, coming, going, or waited for."""
+        return bool(self._inventory.named(name)) or any(each.name == name for each in self._waiting.wanted())
+
+    def can_lease(self, name: str) -> bool:
+        """Whether some content of this name gives leases."""
+        return name in self._inventory.leasable
+
+    # The hot path
+
+    def lease(self, name: str, version: str | None, at: float) -> ArchiveRecord | None:
+        """Count a lease if this content (`None`: any) is resident and may give one."""
+        record = self._inventory.leasable.get(name)
+        if record is None or (record.archive.version != version and version is not None):
+            return None
+        record.leases += 1
+        record.uses += 1
+        record.last_used = at
+        record.age = self.house.policy.age
+        return record
+
+    def release(self, record: ArchiveRecord, at: float) -> bool:
+        """Give a lease back. Returns whether somebody waits for that: then the event `Idle` is due."""
+        record.leases -= 1
+        if record.leases:
+            return False
+        record.last_used = at
+        return self._is_pressed or record.is_leaving
+
+    # Events
+
+    def handle(self, event: e.Event) -> list[e.Command]:
+        """Apply one event. Returns what is to be done, in order. Raises Bug when the event cannot be."""
+        self.house.at = event.at
+        RULES[type(event)](self, event)
+        self._settle()
+        commands, self.house.commands = self.house.commands, []
+        return commands
+
+    def _wanted(self, event: e.Wanted) -> None:
+        key = event.archive.key
+        record = self._inventory.archives.get(key)
+        failure = self.house.failures.recall(key, event.at)
+        if self.house.is_closed:
+            self.house.refuse([event.waiter], NotReady(event.archive.name, ANY_MOMENT))
+        elif record is not None and record.state is ArchiveState.RESIDENT:
+            self.house.grant([event.waiter], record, "resident")
+        elif failure is not None:
+            self.house.serve_old_or_refuse([event.waiter], event.archive, failure)
+        else:
+            is_coming = record is not None and record.state is ArchiveState.LOADING
+            self._waiting.join(event.waiter, event.archive, is_queued=not is_coming)
+
+    def _gave_up(self, event: e.GaveUp) -> None:
+        key = self._waiting.leave(event.waiter)
+        record = self._inventory.archives.get(key) if key else None
+        if record is not None and record.state is ArchiveState.LOADING and record.is_stalled:
+            self._inventory.drop(record)  # nobody should leave for what nobody waits for
+
+    def _step_loaded(self, event: e.StepLoaded) -> None:
+        step = self._inventory.steps[event.digest]
+        if not step.is_void:
+            self._inventory.measure(step, event.measured)
+            return
+        step.is_void = False  # loaded, then lost before we heard of it, or the other way round: start afresh
+        self._count_loss(step, EngineLost("the engine died while it loaded this archive"))
+        self._inventory.move(step, StepMove.UNLOAD)
+        self.house.commands.append(e.Unload(event.digest))
+
+    def _step_failed(self, event: e.StepFailed) -> None:
+        step = self._inventory.steps[event.digest]
+        self.house.fail_sharers(step, lambda _: event.error)
+        self._inventory.move(step, StepMove.FREE)
+
+    def _step_out_of_memory(self, event: e.StepOutOfMemory) -> None:
+        step = self._inventory.steps[event.digest]
+        step.out_of_memory += 1
+        is_awaited = any(self._waiting.is_awaited(key) for key in step.references)
+        if step.out_of_memory > 1 or not is_awaited:
+            self.house.fail_sharers(step, lambda record: self._does_not_fit(record, step))
+            self._inventory.move(step, StepMove.FREE)
+        else:
+            self._inventory.stall(step)
+
+    def _step_lost(self, event: e.StepLost) -> None:
+        step = self._inventory.steps[event.digest]
+        step.is_void = False
+        self._count_loss(step, event.error)
+        self._inventory.move(step, StepMove.RETRY if step.holders else StepMove.FREE)
+
+    def _step_unloaded(self, event: e.StepUnloaded) -> None:
+        step = self._inventory.steps[event.digest]
+        self._inventory.move(step, StepMove.RETRY if step.holders else StepMove.FREE)
+
+    def _engine_died(self, event: e.EngineDied) -> None:
+        known = [self._inventory.steps[digest] for digest in event.digests if digest in self._inventory.steps]
+        lost = [step for step in known if step.state is StepState.RESIDENT]
+        for step in known:
+            step.is_void = step.state is StepState.LOADING
+        for key in sorted({key for step in lost for key in step.references}):
+            record = self._inventory.archives[key]
+            if record.state is not ArchiveState.LOADING:
+                self.house.let_go(record, "lost with its engine")
+        for step in lost:
+            self._inventory.move(step, StepMove.RETRY if step.holders else StepMove.FREE)
+
+    def _deleted(self, event: e.Deleted) -> None:
+        self._retire(event.name, "deleted from the store")
+
+    def _unwanted(self, event: e.Unwanted) -> None:
+        records = self._inventory.named(event.name)
+        self.house.tickets[event.ticket] = tuple(records)
+        self._turn_away(NotLoaded, lambda name: name == event.name)
+        self._retire(event.name, "unloaded on request")
+
+    def _pinned(self, event: e.Pinned) -> None:
+        self.house.pins.add(event.name)
+
+    def _unpinned(self, event: e.Unpinned) -> None:
+        self.house.pins.discard(event.name)
+
+    def _time_passed(self, event: e.TimePassed) -> None:
+        ttl = self.house.options.time_to_live_s
+        for record in self._inventory.in_state(ArchiveState.RESIDENT):
+            is_due = ttl is not None and record.last_used + ttl <= event.at
+            if is_due and not record.leases and not self.house.is_pinned(record):
+                self.house.let_go(record, "idle for longer than its time to live")
+
+    def _closed(self, event: e.Closed) -> None:
+        self.house.is_closed = True
+        self._turn_away(lambda name: NotReady(name, ANY_MOMENT), lambda _: True)
+        for record in self._inventory.in_state(*ArchiveState):
+            if event.is_forced:
+                self.house.let_go(record, "closed")
+            else:
+                self._retire(record.archive.name, "closed")
+
+    def _settled_by_itself(self, event: e.Idle) -> None:
+        """Nothing but what settling does."""
+
+    # What several rules share
+
+    def _count_loss(self, step: StepRecord, error: RoundhouseError) -> None:
+        step.losses += 1
+        if step.losses > self.house.options.lost_retries:
+            self.house.fail_sharers(step, lambda _: error)
+
+    def _does_not_fit(self, record: ArchiveRecord, step: StepRecord) -> DeviceFull:
+        charges = self._inventory.charge_of([step])
+        device = min(charges, default="")
+        budget = self._inventory.ledger.budgets.get(device, 0)
+        return DeviceFull(record.archive.name, device, charges.get(device, 0), budget)
+
+    def _retire(self, name: str, why: str) -> None:
+        for record in self._inventory.named(name):
+            if record.state in {ArchiveState.RESIDENT, ArchiveState.DRAINING}:
+                self._inventory.retire(record, why)
+
+    def _turn_away(self, blame: Callable[[str], RoundhouseError], is_meant: Callable[[str], bool]) -> None:
+        """Refuse everybody who waits for archives of these names, and stop loading them."""
+        for archive in self._waiting.wanted():
+            if is_meant(archive.name):
+                self.house.refuse(self._waiting.dismiss(archive.key), blame(archive.name))
+        for record in self._inventory.in_state(ArchiveState.LOADING):
+            if is_meant(record.archive.name):
+                self._inventory.drop(record)
+
+    # Settling
+
+    def _settle(self) -> None:
+        while True:
+            before = self._progress()
+            self._complete()
+            self._reap()
+            kept = Claims(self.house).settle()
+            self._sweep(kept)
+            self._start()
+            if before == self._progress():
+                break
+        self.house.answer_tickets()
+        self._is_pressed = bool(self._waiting.queue or self._inventory.ledger.is_over or self._has_stalled())
+
+    def _progress(self) -> tuple[int, int, int]:
+        """Changes with everything that could make something else possible."""
+        return len(self.house.commands), self._inventory.changes, self._inventory.admissions
+
+    def _complete(self) -> None:
+        """Archives whose steps are all resident are resident."""
+        for record in self._inventory.in_state(ArchiveState.LOADING):
+            if all(step.state is StepState.RESIDENT for step in record.steps):
+                self.house.arrive(record)
+
+    def _reap(self) -> None:
+        """Retired archives depart with their last lease; steps that nobody came to load are forgotten."""
+        for record in self._inventory.in_state(ArchiveState.RETIRED):
+            if not record.leases:
+                self.house.let_go(record, record.departure)
+        for step in list(self._inventory.loose.values()):
+            if step.state is StepState.PLANNED:
+                self._inventory.move(step, StepMove.FREE)
+
+    def _sweep(self, kept: Collection[StepDigest]) -> None:
+        """Unload what nobody holds, callers before what they call."""
+        for digest, step in list(self._inventory.loose.items()):
+            is_wanted = digest in kept or self._inventory.is_called(digest) or step.references
+            if step.state is StepState.RESIDENT and not is_wanted:
+                self._inventory.move(step, StepMove.UNLOAD)
+                self.house.commands.append(e.Unload(digest))
+
+    def _start(self) -> None:
+        """Begin loads, in the order of admission, as many side by side as is allowed."""
+        for step in list(self._inventory.startable()):
+            if self._inventory.loading >= self.house.options.max_parallel_loads:
+                break
+            self._inventory.move(step, StepMove.START)
+            self.house.commands.append(e.Load(step.step, step.losses))
+
+    def _has_stalled(self) -> bool:
+        return any(record.is_stalled for record in self._inventory.in_state(ArchiveState.LOADING))
+
+
+RULES: Final[Mapping[type[Any], Callable[[Planner, Any], None]]] = {
+    e.Wanted: Planner._wanted,
+    e.GaveUp: Planner._gave_up,
+    e.Idle: Planner._settled_by_itself,
+    e.StepLoaded: Planner._step_loaded,
+    e.StepFailed: Planner._step_failed,
+    e.StepOutOfMemory: Planner._step_out_of_memory,
+    e.StepLost: Planner._step_lost,
+    e.StepUnloaded: Planner._step_unloaded,
+    e.EngineDied: Planner._engine_died,
+    e.Deleted: Planner._deleted,
+    e.Unwanted: Planner._unwanted,
+    e.Pinned: Planner._pinned,
+    e.Unpinned: Planner._unpinned,
+    e.TimePassed: Planner._time_passed,
+    e.Closed: Planner._closed,
+}

@@ -1,0 +1,137 @@
+"""The state of residency for people, as JSON-ready values. Reads the planner's house, changes nothing."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from server.domain.clock import Clock
+from server.residency.decisions import Considered, Decision
+from server.residency.house import House
+from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.staging import Stale
+from server.residency.states import ArchiveState
+
+Json: TypeAlias = dict[str, Any]
+
+
+def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock) -> Json:
+    """Everything worth knowing. Times are seconds since the epoch, or ages in seconds where the name says `_s`."""
+    now, to_wall = clock.now(), clock.wall() - clock.now()
+    records = sorted(house.inventory.archives.values(), key=lambda record: record.archive.key)
+    failed = house.failures.remembered(now)
+    return {
+        "policy": house.policy.name,
+        "devices": _devices(house),
+        "residents": [_archive(house, record, now) for record in records if record.state is ArchiveState.RESIDENT],
+        "loading": [_archive(house, record, now) for record in records if record.state is ArchiveState.LOADING],
+        "leaving": [_archive(house, record, now) for record in records if record.is_leaving],
+        "steps": [_step(house, step) for _, step in sorted(house.inventory.steps.items())],
+        "eviction_order": _eviction_order(house),
+        "pinned": sorted(house.pins),
+        "waiting": [
+            {"archive": archive.name, "version": archive.version, "waiters": house.waiting.counts()[archive.key]}
+            for archive in house.waiting.wanted()
+        ],
+        "failures": [
+            {
+                "archive": failure.name,
+                "version": failure.version,
+                "error": type(failure.error).__name__,
+                "reason": str(failure.error),
+                "retry_in_s": round(failure.until - now, 3),
+                "serving_instead": _serving_instead(house, failure.name, failure.version),
+            }
+            for failure in failed
+        ],
+        "stale": [
+            {"archive": name, "error": type(each.error).__name__, "reason": str(each.error)}
+            for name, each in sorted(stale.items())
+        ],
+        "evictions": [_decision(decision, to_wall) for decision in reversed(list(house.decisions))],
+    }
+
+
+def _devices(house: House) -> Json:
+    ledger = house.inventory.ledger
+    return {
+        device: {
+            "charged_bytes": charged,
+            "budget_bytes": ledger.budgets.get(device),
+            "free_bytes": ledger.budgets[device] - charged if device in ledger.budgets else None,
+            "is_over_budget": charged > ledger.budgets.get(device, charged),
+        }
+        for device, charged in sorted(ledger.charged().items())
+    }
+
+
+def _archive(house: House, record: ArchiveRecord, now: float) -> Json:
+    return {
+        "archive": record.archive.name,
+        "version": record.archive.version,
+        "state": str(record.state),
+        "leases": record.leases,
+        "is_pinned": house.is_pinned(record),
+        "uses": record.uses,
+        "idle_s": round(now - record.last_used, 3),
+        "load_s": round(record.load_s, 4),
+        "staging_s": round(record.archive.staging_s, 4),
+        "bytes": _bytes(house, record.steps),
+        "own_bytes": _bytes(house, [step for step in record.steps if len(step.references) == 1]),
+        "steps": [{"name": step.name, "digest": step.digest} for step in record.archive.steps],
+        "leaving_because": record.departure or None,
+    }
+
+
+def _step(house: House, step: StepRecord) -> Json:
+    return {
+        "digest": step.step.digest,
+        "backend": step.step.backend,
+        "state": str(step.state),
+        "charged_bytes": dict(house.inventory.ledger.charge_of(step.step.digest).bytes_by_device),
+        "shared_by": sorted(house.inventory.archives[key].archive.name for key in step.references),
+    }
+
+
+def _bytes(house: House, steps: Iterable[StepRecord]) -> Json:
+    total: dict[str, int] = {}
+    for step in steps:
+        for device, amount in house.inventory.ledger.charge_of(step.step.digest).bytes_by_device.items():
+            total[device] = total.get(device, 0) + amount
+    return total
+
+
+def _eviction_order(house: House) -> list[str]:
+    candidates = house.inventory.in_state(ArchiveState.RESIDENT)
+    return [record.archive.name for record in house.in_order(candidates) if not house.is_pinned(record)]
+
+
+def _serving_instead(house: House, name: str, version: str) -> str | None:
+    old = house.inventory.leasable.get(name)
+    return old.archive.version if old is not None and old.archive.version != version else None
+
+
+def _decision(decision: Decision, to_wall: float) -> Json:
+    return {
+        "at": round(decision.at + to_wall, 3),
+        "archive": decision.name,
+        "version": decision.version,
+        "reason": decision.reason,
+        "for": decision.for_whom or None,
+        "missing_bytes": dict(decision.needed),
+        "bytes": decision.size_bytes,
+        "uses": decision.uses,
+        "idle_s": round(decision.at - decision.last_used, 3),
+        "considered": [_considered(each, decision.at) for each in decision.considered],
+    }
+
+
+def _considered(each: Considered, at: float) -> Json:
+    return {
+        "archive": each.name,
+        "version": each.version,
+        "value": each.value,
+        "idle_s": round(at - each.last_used, 3),
+        "bytes": each.size_bytes,
+        "leases": each.leases,
+        "is_pinned": each.is_pinned,
+        "was_chosen": each.is_victim,
+    }

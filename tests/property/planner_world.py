@@ -1,0 +1,355 @@
+"""The world around a planner: an engine that loads what it is told, callers who hold leases, and a second opinion.
+
+`World` plays both sides, keeps its own books (from the commands alone, wherever it can), and asserts after every single
+command and every event what must hold. It knows nothing of how the planner decides.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from server.domain.errors import DeviceFull
+from server.domain.model import Footprint, StagedArchive, Step, StepDigest
+from server.residency import events as e
+from server.residency.options import ResidencyOptions
+from tests.fakes.source import archive, step
+
+GPU = "gpu:0"
+VICTIM_REASONS = {"room", "over budget", "out of memory"}
+
+
+def sized(gpu: int = 0, cpu: int = 0) -> Footprint:
+    return Footprint({device: amount for device, amount in ((GPU, gpu), ("cpu", cpu)) if amount})
+
+
+def universe() -> list[StagedArchive]:
+    """Ensembles that share a tokenizer and an encoder, loners of several sizes, new content, and one giant."""
+    tokenizer = step("tokenizer", predicted=sized(cpu=4))
+    encoder = step("encoder", predicted=sized(gpu=18, cpu=2))
+    made = []
+    for number, size in enumerate((3, 5, 9)):
+        head = step(f"head{number}", predicted=sized(gpu=size))
+        whole = step(f"ensemble{number}", calls=(tokenizer, encoder, head), predicted=sized(cpu=1))
+        made.append(archive(f"shared{number}", tokenizer, encoder, head, whole))
+    made.append(archive("twin", *made[0].steps))
+    for number, size in enumerate((10, 10, 16, 24, 30)):
+        made.append(archive(f"loner{number}", step(f"model{number}", predicted=sized(gpu=size))))
+    made.append(archive("loner0", step("model0b", predicted=sized(gpu=12)), version="2"))
+    made.append(archive("shared0", tokenizer, encoder, step("head0b", predicted=sized(gpu=4)), version="2"))
+    made.append(archive("on-host", step("host", predicted=sized(cpu=9))))
+    made.append(archive("giant", step("giant", predicted=sized(gpu=1000))))
+    return made
+
+
+PREDICTED = {each.digest: each.predicted for held in universe() for each in held.steps}
+
+
+@dataclass
+class Lease:
+    record: object
+    key: str
+    is_void: bool = False
+
+
+@dataclass
+class World:
+    """One planner under test, in its world."""
+
+    planner: object
+    options: ResidencyOptions
+    budgets: dict[str, int]
+    now: float = 1000.0
+    engine: dict[StepDigest, str] = field(default_factory=dict)
+    footprints: dict[StepDigest, Footprint] = field(default_factory=dict)
+    steps: dict[StepDigest, Step] = field(default_factory=dict)
+    residents: dict[str, StagedArchive] = field(default_factory=dict)
+    last_used: dict[str, tuple[float, int]] = field(default_factory=dict)
+    leases: list[Lease] = field(default_factory=list)
+    waiters: dict[int, StagedArchive] = field(default_factory=dict)
+    tickets: set[int] = field(default_factory=set)
+    pins: set[str] = field(default_factory=set)
+    failed_until: dict[str, float] = field(default_factory=dict)
+    out_of_memory: Counter = field(default_factory=Counter)
+    seen_decisions: int = 0
+    is_overdrawn: bool = False
+    is_failing: bool = False
+    is_broken: bool = False
+    ids: int = 0
+
+    # Reading the planner (its own books; never trusted without a check from outside)
+
+    @property
+    def inventory(self):
+        return self.planner.house.inventory
+
+    def in_state(self, *names: str) -> list[str]:
+        return [key for key, record in self.inventory.archives.items() if str(record.state) in names]
+
+    def new_id(self) -> int:
+        self.ids += 1
+        return self.ids
+
+    # Playing
+
+    def tell(self, event: e.Event) -> list[e.Command]:
+        self.is_broken = True  # until all checks have passed
+        was_clean = self._is_clean()
+        loading_before = self.in_state("loading")
+        known = dict(self.inventory.steps)
+        commands = self.planner.handle(event)
+        for digest in list(self.footprints):
+            if self.inventory.steps.get(digest) is not known.get(digest):  # gone, or gone and planned anew
+                del self.footprints[digest]
+                self.out_of_memory.pop(digest, None)
+        decisions = list(self.planner.house.decisions)[self.seen_decisions :]
+        self.seen_decisions += len(decisions)
+        is_clean = was_clean and self._is_clean() and self.in_state("loading") == loading_before
+        is_clean = is_clean and not any(isinstance(each, e.Arrived | e.Grant) for each in commands)
+        self._obey(commands, decisions, is_clean=is_clean)
+        self.check()
+        self.is_broken = False
+        return commands
+
+    def _is_clean(self) -> bool:
+        """Nobody is leaving slowly and nothing is stalled, so that the reference can compute the same needs."""
+        return not self.in_state("draining", "retired") and not any(
+            record.is_stalled for record in self.inventory.archives.values()
+        )
+
+    def _obey(self, commands: list[e.Command], decisions: list, *, is_clean: bool) -> None:
+        departures = iter(decisions)
+        batch: list = []
+        for command in [*commands, None]:
+            decision = next(departures) if isinstance(command, e.Departed) else None
+            if batch and (decision is None or self._occasion(decision) != self._occasion(batch[0])):
+                self._check_victims(batch, is_clean=is_clean)
+                for each in batch:
+                    self._depart(each)
+                batch, is_clean = [], False  # the reference follows the first choice only
+            if decision is not None:
+                batch.append(decision)
+            elif command is not None:
+                getattr(self, f"_on_{type(command).__name__.lower()}")(command)
+
+    @staticmethod
+    def _occasion(decision) -> tuple:
+        return decision.reason, decision.for_whom, decision.needed
+
+    def _on_load(self, command: e.Load) -> None:
+        digest = command.step.digest
+        assert digest not in self.engine, "a step is loaded twice at once, or while it is being unloaded"
+        for callee in command.step.calls.values():
+            assert self.engine.get(callee) == "resident", "a step is loaded before what it calls"
+        self.engine[digest] = "loading"
+        self.steps[digest] = command.step
+        self.footprints.setdefault(digest, command.step.predicted)  # loaded again after a loss, it keeps its charge
+        loading = sum(state == "loading" for state in self.engine.values())
+        assert loading <= self.options.max_parallel_loads, "too many loads side by side"
+
+    def _on_unload(self, command: e.Unload) -> None:
+        digest = command.digest
+        assert self.engine.get(digest) == "resident", "what is not resident is unloaded"
+        for key, held in self.residents.items():
+            assert digest not in digests(held), f"a step of the resident {key} is unloaded"
+        for lease in self.leases:
+            assert lease.is_void or digest not in digests(lease.record.archive), "a leased step is unloaded"
+        for other in self.engine:
+            record = self.inventory.steps[other]  # void: the engine died under its load; it is cleared away, still held
+            is_void = record.is_void or (self.engine[other] == "unloading" and record.holders)
+            assert is_void or digest not in self.steps[other].calls.values(), "a step is unloaded before its caller"
+        self.engine[digest] = "unloading"
+
+    def _on_arrived(self, command: e.Arrived) -> None:
+        held = command.record.archive
+        for each in held.steps:
+            assert self.engine.get(each.digest) == "resident", "an archive is called resident without all its steps"
+        self.residents[held.key] = held
+        self.last_used[held.key] = (self.now, command.record.admission)
+
+    def _on_grant(self, command: e.Grant) -> None:
+        wanted = self.waiters.pop(command.waiter, None)
+        assert wanted is not None, "a lease is granted to nobody, or twice"
+        self.hold(command.record)
+        granted = command.record.archive
+        assert granted.name == wanted.name
+        is_broken = self.is_failing or self.failed_until.get(wanted.key, 0.0) > self.now
+        assert granted.key == wanted.key or is_broken, "old content is served although the new may load"
+
+    def _on_refuse(self, command: e.Refuse) -> None:
+        wanted = self.waiters.pop(command.waiter, None)
+        assert wanted is not None, "a refusal to nobody, or twice"
+        if isinstance(command.error, DeviceFull) and not self.is_failing:
+            pinned = [held for held in self.residents.values() if held.name in self.pins - {wanted.name}]
+            total = dict.fromkeys(self.budgets, 0)
+            for digest in digests(wanted).union(*map(digests, pinned)):
+                add(total, self._charge(digest))
+            assert not covers(self.budgets, total), "refused although there would be room"
+
+    def _on_broke(self, command: e.Broke) -> None:
+        assert command.error is not None
+
+    def _on_gone(self, command: e.Gone) -> None:
+        assert command.ticket in self.tickets
+        self.tickets.discard(command.ticket)
+
+    def hold(self, record) -> None:
+        """A lease begins, by a grant or on the hot path."""
+        key = record.archive.key
+        assert key in self.residents, "a lease on what is not resident"
+        for each in record.archive.steps:
+            assert self.engine.get(each.digest) == "resident", "a lease on steps that are not resident"
+        assert str(record.state) in {"resident", "draining", "retired"}
+        self.leases.append(Lease(record, key))
+        self.last_used[key] = (self.now, record.admission)
+
+    def _depart(self, decision) -> None:
+        key = f"{decision.name}@{decision.version}"
+        del self.residents[key]
+
+    # Checking
+
+    def _check_victims(self, batch: list, *, is_clean: bool) -> None:
+        first = batch[0]
+        if first.reason not in VICTIM_REASONS:
+            return
+        leased = {lease.key for lease in self.leases if not lease.is_void}
+        for decision in batch:
+            key = f"{decision.name}@{decision.version}"
+            assert key not in leased, "a leased archive is evicted"
+            assert decision.name not in self.pins or decision.name == first.for_whom, "a pinned archive is evicted"
+        beneficiaries = [each for each in self.planner.house.waiting.queue.values() if each.name == first.for_whom]
+        if not is_clean or first.reason != "room" or len(beneficiaries) != 1:
+            return
+        wanted = beneficiaries[0]
+        order = sorted(
+            (key for key, held in self.residents.items() if key not in leased and self._may_leave(held, wanted)),
+            key=lambda key: (self.residents[key].name == wanted.name, self.last_used[key]),
+        )
+        needed, kept = self._missing(wanted)
+        assert dict(first.needed) == needed, "more (or less) room is made than is missing"
+        prefix = []
+        while not covers(self._freed(prefix, kept), needed):
+            assert order, "victims although all candidates together are not enough"
+            prefix.append(order.pop(0))
+        victims = [f"{decision.name}@{decision.version}" for decision in batch]
+        assert set(victims) <= set(prefix), "not the least recently used"
+        assert covers(self._freed(victims, kept), needed), "too little is evicted"
+        for victim in victims:
+            others = [key for key in victims if key != victim]
+            assert not covers(self._freed(others, kept), needed), "more is evicted than is needed"
+
+    def _may_leave(self, held: StagedArchive, wanted: StagedArchive) -> bool:
+        return held.name not in self.pins or held.name == wanted.name
+
+    def _missing(self, wanted: StagedArchive) -> tuple[dict[str, int], set[StepDigest]]:
+        """What `wanted` lacks when everybody before it in the queue has taken theirs; and the steps that must stay."""
+        held = self._held(self.residents)
+        free = self._free()
+        loose = [d for d in self.inventory.steps if d not in held]
+        for digest in loose:
+            add(free, self._charge(digest))
+        claimed: set[StepDigest] = set()
+        kept: set[StepDigest] = set()
+        for entry in self.planner.house.waiting.queue.values():
+            lacking = digests(entry) - held - claimed
+            for digest in lacking:
+                add(free, self._charge(digest), -1)
+            touched = {device for digest in lacking for device in self._charge(digest)}
+            short = {device: -free[device] for device in sorted(touched) if free[device] < 0}
+            if entry.key == wanted.key:
+                return short, kept | digests(entry)
+            if not claimed or not short:
+                kept |= digests(entry)
+            claimed |= digests(entry)
+        raise AssertionError("room is made for somebody who does not wait")
+
+    def _held(self, residents) -> set[StepDigest]:
+        loading = [self.inventory.archives[key].archive for key in self.in_state("loading")]
+        return {digest for held in [*loading, *(self.residents[key] for key in residents)] for digest in digests(held)}
+
+    def _freed(self, victims: list[str], kept: set[StepDigest]) -> dict[str, int]:
+        stay = self._held(key for key in self.residents if key not in victims)
+        freed: dict[str, int] = {}
+        for digest in {d for victim in victims for d in digests(self.residents[victim])} - stay - kept:
+            add(freed, self._charge(digest))
+        return freed
+
+    def _charge(self, digest: StepDigest) -> dict[str, int]:
+        return dict((self.footprints.get(digest) or PREDICTED[digest]).bytes_by_device)
+
+    def _free(self) -> dict[str, int]:
+        charged = self.inventory.ledger.charged()
+        return {device: budget - charged[device] for device, budget in self.budgets.items()}
+
+    def check(self) -> None:
+        """What must hold between any two events."""
+        self._check_books()
+        self._check_waiters()
+        draining, queue = self.in_state("draining"), self.planner.house.waiting.queue
+        has_stalled = any(record.is_stalled for record in self.inventory.archives.values())
+        assert not draining or queue or has_stalled, "an archive drains for nobody"
+        assert len(self.inventory.leasable) == len(self.in_state("resident")), "two contents of a name stay"
+        for name, record in self.inventory.leasable.items():
+            assert str(record.state) == "resident", f"{name} is leaving, and gives leases"
+        for lease in self.leases:
+            assert lease.is_void or lease.key in self.residents, "a leased archive departed"
+
+    def _check_books(self) -> None:
+        charged = dict.fromkeys(self.budgets, 0)
+        has_grown = False
+        for digest, record in self.inventory.steps.items():
+            is_trying_again = self.out_of_memory[digest] > 0
+            has_grown = has_grown or is_trying_again
+            known = self.inventory.ledger.charge_of(digest).bytes_by_device if is_trying_again else self._charge(digest)
+            add(charged, dict(known))
+            in_engine = str(record.state) in {"loading", "resident", "unloading"}
+            assert in_engine == (digest in self.engine), "the planner and the engine disagree about a step"
+        assert set(self.engine) <= set(self.inventory.steps), "a step is in the engine, and not charged"
+        assert charged == dict(self.inventory.ledger.charged()), "the ledger's sum is wrong"
+        if not self.is_overdrawn:
+            for device, budget in self.budgets.items():
+                assert charged[device] <= budget, "charged above the budget"
+
+    def _check_waiters(self) -> None:
+        """Nobody waits beside free room, and nobody waits for nothing."""
+        queue = self.planner.house.waiting.queue
+        assert set(queue) <= {wanted.key for wanted in self.waiters.values()}, "room is made for nobody"
+        loading = self.in_state("loading")
+        for waiter, wanted in self.waiters.items():
+            assert wanted.key in queue or wanted.key in loading, f"waiter {waiter} is forgotten"
+        records = self.inventory.archives.values()
+        if any(record.is_stalled for record in records):
+            return
+        is_moving = self.in_state("loading", "draining", "retired") or set(self.engine.values()) - {"resident"}
+        assert is_moving or not queue, "somebody waits, and nothing happens"
+        room = self._free()
+        for key, entry in queue.items():
+            if key in self.inventory.archives:
+                continue  # its own content is leaving; it cannot be admitted before that is over
+            absent = [d for d in digests(entry) if d not in self.inventory.steps]
+            for digest in absent:
+                add(room, self._charge(digest), -1)
+            needs_none = not absent and not any(digest in self.inventory.loose for digest in digests(entry))
+            is_unloading = any(self.engine.get(d) == "unloading" for d in digests(entry))
+            beside_room = needs_none or all(amount >= 0 for amount in room.values())
+            assert is_unloading or not beside_room, f"{key} waits beside free room"
+
+    # Shorthands for the rules
+
+    def loading(self) -> list[StepDigest]:
+        return sorted(digest for digest, state in self.engine.items() if state == "loading")
+
+    def unloading(self) -> list[StepDigest]:
+        return sorted(digest for digest, state in self.engine.items() if state == "unloading")
+
+
+def digests(held: StagedArchive) -> set[StepDigest]:
+    return {each.digest for each in held.steps}
+
+
+def add(room: dict[str, int], amounts: dict[str, int], sign: int = 1) -> None:
+    for device, amount in amounts.items():
+        room[device] = room.get(device, 0) + sign * amount
+
+
+def covers(freed: dict[str, int], needed: dict[str, int]) -> bool:
+    return all(freed.get(device, 0) >= amount for device, amount in needed.items())

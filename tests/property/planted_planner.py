@@ -1,0 +1,48 @@
+"""A copy of the planner with one line changed, for asking the property test whether it would notice."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+PARTS = (
+    "states",
+    "ledger",
+    "records",
+    "policies",
+    "inventory",
+    "victims",
+    "waiting",
+    "failures",
+    "house",
+    "claims",
+    "planner",
+)
+"""The planner and what it decides with, in the order of their imports."""
+
+
+def plant(part: str, old: str, new: str) -> ModuleType:
+    """`server.residency.planner`, with `old` replaced by `new` in the source of `part`. The real one stays as it is."""
+    names = [f"server.residency.{each}" for each in PARTS]
+    real = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    try:
+        for name in names:
+            _execute(name, (old, new) if name.endswith(f".{part}") else None)
+        return sys.modules[names[-1]]
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(real)
+
+
+def _execute(name: str, change: tuple[str, str] | None) -> None:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text()
+    if change is not None:
+        assert source.count(change[0]) == 1, f"{name} has {source.count(change[0])} places like {change[0]!r}"
+        source = source.replace(*change)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    exec(compile(source, f"planted {name}", "exec"), module.__dict__)
