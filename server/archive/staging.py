@@ -14,12 +14,20 @@ from server.archive.digest import FileDigest, file_digest, step_digest
 from server.archive.layout import Layout, read_layout
 from server.archive.model_config import ModelConfig, backend_of, canonical, is_complete, is_ensemble, signature
 from server.archive.model_folder import ModelFolder, content
-from server.archive.placing import place
+from server.archive.placing import place, verified_bytes
 from server.domain.errors import InvalidArchive
 from server.domain.model import ModelSignature, StagedArchive, Step, StepDigest
 
 CompleteConfig: TypeAlias = Callable[[Path, ModelConfig], ModelConfig]
 """Finds out, from the model's folder, what its config leaves out. Raises UnsupportedModel or InvalidArchive."""
+
+FindPlaced: TypeAlias = Callable[[StepDigest], Path | None]
+"""Where a step lies placed already, for as long as the staging may take."""
+
+
+def nowhere(_digest: StepDigest) -> Path | None:
+    """No step lies anywhere yet."""
+    return None
 
 
 def stage_folder(
@@ -31,12 +39,13 @@ def stage_folder(
     link: bool,
     digest_of: FileDigest = file_digest,
     entry: str = "",
+    placed: FindPlaced = nowhere,
 ) -> StagedArchive:
     """Stage the archive that lies unpacked at `root` under `steps_dir`, one folder per step digest.
 
-    Steps that are there already are kept. `link`: hard links instead of copies where possible; then nobody may write
-    into the files at `root` any more. `entry` names the entry model where the manifest does not. Safe to run for the
-    same content in several threads and processes at once.
+    Steps that are there already are kept, and those that lie `placed` elsewhere are used where they lie. `link`: hard
+    links instead of copies where possible; then nobody may write into the files at `root` any more. `entry` names the
+    entry model where the manifest does not. Safe to run for the same content in several threads and processes at once.
 
     Raises:
         InvalidArchive: not a model repository, or its models do not fit together.
@@ -49,7 +58,7 @@ def stage_folder(
         raise InvalidArchive("; ".join(problems))
     steps: dict[str, Step] = {}
     for model in models:
-        steps[model.name] = _stage_step(model, layout, steps, steps_dir, link, digest_of)
+        steps[model.name] = _stage_step(model, layout, steps, steps_dir, link, digest_of, placed)
     unique: dict[StepDigest, Step] = {}
     for step in steps.values():  # two names for one content are one step: the earlier one, which callers come after
         unique.setdefault(step.digest, step)
@@ -95,13 +104,19 @@ def ensemble_problems(models: list[ModelFolder]) -> list[str]:
 
 
 def _stage_step(
-    model: ModelFolder, layout: Layout, staged: Mapping[str, Step], steps_dir: Path, link: bool, digest_of: FileDigest
+    model: ModelFolder,
+    layout: Layout,
+    staged: Mapping[str, Step],
+    steps_dir: Path,
+    link: bool,
+    digest_of: FileDigest,
+    placed: FindPlaced,
 ) -> Step:
     calls: dict[str, StepDigest] = {callee: staged[callee].digest for callee in model.calls}
     model_signature = _signature(model, staged)
     files = content(model)
     digest = step_digest(model, calls, digest_of)
-    directory, file_bytes = place(model, files, digest, steps_dir, link)
+    directory, file_bytes = _found(placed(digest)) or place(model, files, digest, steps_dir, link)
     step = Step(
         digest=digest,
         name=model.name,
@@ -112,6 +127,11 @@ def _stage_step(
         file_bytes=file_bytes,
     )
     return replace(step, predicted=layout.manifest.footprint(model.name)) if layout.manifest else step
+
+
+def _found(directory: Path | None) -> tuple[Path, int] | None:
+    file_bytes = None if directory is None else verified_bytes(directory)
+    return None if directory is None or file_bytes is None else (directory, file_bytes)
 
 
 def _signature(model: ModelFolder, staged: Mapping[str, Step]) -> ModelSignature:

@@ -41,8 +41,8 @@ class Answer:
 class Decoded:
     """What a codec made of a payload: the request, and how its answer wants to be written.
 
-    `encode(response, model_name)` raises UnsupportedMediaType or InvalidRequest where the response cannot be written as was
-    asked, and InferenceFailed where the model answered what no format can hold.
+    `encode(response, model_name)` raises UnsupportedMediaType or InvalidRequest where the response cannot be written as
+    was asked, and InferenceFailed where the model answered what no format can hold.
     """
 
     request: InferenceRequest

@@ -66,7 +66,7 @@ async def live(
         log_level="warning",  # when it starts and stops is told by us
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=1,  # what `drain` gave up waiting for will not finish now
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[opened]))

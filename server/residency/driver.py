@@ -67,19 +67,11 @@ class Driver:
 
     async def wait(self, archive: StagedArchive) -> Lease:
         """A lease on this content as soon as it is resident. Raises what the planner refuses with."""
-        waiter = next(self._ids)
-        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = granted
-        try:
-            self.tell(e.Wanted(self._now(), waiter, archive))
-            return await granted
-        except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled() and granted.exception() is None:
-                granted.result().release()  # granted and cancelled in the same turn of the loop
-            raise
-        finally:
-            if self._waiters.pop(waiter, None) is not None:
-                self.tell(e.GaveUp(self._now(), waiter))
+        while True:
+            lease = await self._wait_once(archive)
+            if not lease.is_void:
+                return lease
+            lease.release()  # the engine died between the grant and this turn of the loop
 
     async def unload(self, name: str) -> None:
         """Returns when the archive's memory is back."""
@@ -98,9 +90,25 @@ class Driver:
         if self.planner.release(record, now):
             self.tell(e.Idle(now))
 
+    async def _wait_once(self, archive: StagedArchive) -> Lease:
+        waiter = next(self._ids)
+        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = granted
+        try:
+            self.tell(e.Wanted(self._now(), waiter, archive))
+            return await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                granted.result().release()  # granted and cancelled in the same turn of the loop
+            raise
+        finally:
+            if self._waiters.pop(waiter, None) is not None:
+                self.tell(e.GaveUp(self._now(), waiter))
+
     def _grant(self, command: e.Grant) -> None:
         record, is_hit = command.record, command.warmth == RESIDENT
-        lease = Lease(record, self.give_back, command.warmth, 0.0 if is_hit else record.load_s)
+        lease = Lease(record, self.give_back)
+        lease.warmth, lease.load_s = command.warmth, 0.0 if is_hit else record.load_s
         waiter = self._waiters.pop(command.waiter, None)
         if waiter is None or waiter.done():
             lease.release()

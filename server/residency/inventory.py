@@ -49,9 +49,8 @@ class Inventory:
 
     def total(self, archive: StagedArchive) -> Room:
         """Bytes that the whole archive takes. The extra charge of a second try after an out of memory is left out."""
-        trying = {digest for digest, step in self.steps.items() if step.out_of_memory}
         return self.ledger.budgeted(
-            self.predict(step) if step.digest in trying else self._footprint(step) for step in _distinct(archive)
+            self.predict(step) if self._is_second_try(step) else self._footprint(step) for step in _distinct(archive)
         )
 
     def charge_of(self, steps: Iterable[StepRecord]) -> Room:
@@ -87,6 +86,10 @@ class Inventory:
     def loading(self) -> int:
         """How many steps the engine is loading."""
         return len(self._loading)
+
+    def in_flight(self) -> list[StepRecord]:
+        """The steps that the engine is loading."""
+        return [self.steps[digest] for digest in self._loading]
 
     @property
     def is_moving(self) -> bool:
@@ -188,6 +191,10 @@ class Inventory:
 
     def _footprint(self, step: Step) -> Footprint:
         return self.ledger.charge_of(step.digest) if step.digest in self.steps else self.predict(step)
+
+    def _is_second_try(self, step: Step) -> bool:
+        record = self.steps.get(step.digest)
+        return record is not None and record.out_of_memory > 0
 
     def _reserve(self, step: Step) -> StepRecord:
         record = StepRecord(step)

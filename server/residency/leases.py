@@ -6,6 +6,7 @@ from typing import Final, Self
 
 from server.domain.model import StagedArchive
 from server.residency.records import ArchiveRecord
+from server.residency.states import ArchiveState
 
 RESIDENT: Final = "resident"
 
@@ -20,22 +21,19 @@ class Lease:
     If the engine dies the lease is void: using its steps raises EngineLost, and releasing it is harmless.
     """
 
-    __slots__ = ("_give_back", "_record", "archive", "load_s", "waited_s", "warmth")
+    warmth: str = RESIDENT
+    load_s: float = 0.0
+    waited_s: float = 0.0
 
-    def __init__(
-        self,
-        record: ArchiveRecord,
-        give_back: Callable[[ArchiveRecord], None],
-        warmth: str = RESIDENT,
-        load_s: float = 0.0,
-        waited_s: float = 0.0,
-    ) -> None:
+    def __init__(self, record: ArchiveRecord, give_back: Callable[[ArchiveRecord], None]) -> None:
         self.archive: StagedArchive = record.archive
-        self.warmth = warmth
-        self.load_s = load_s
-        self.waited_s = waited_s
         self._record: ArchiveRecord | None = record
         self._give_back = give_back
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the archive was lost with its engine since."""
+        return self._record is not None and self._record.state is ArchiveState.ABSENT
 
     def release(self) -> None:
         """Give the lease back. Idempotent."""

@@ -43,6 +43,7 @@ from server.residency.options import ResidencyOptions
 from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.states import ArchiveState, StepMove, StepState
 
+LOST_WHILE_LOADING: Final = "the engine died while it loaded this archive"
 ANY_MOMENT: Final = 1.0
 """Seconds after which to ask again when nothing better is known."""
 
@@ -83,7 +84,7 @@ class Planner:
         if record.leases:
             return False
         record.last_used = at
-        return self._is_pressed or record.is_leaving
+        return self._is_pressed or record.departure != ""
 
     # Events
 
@@ -121,17 +122,23 @@ class Planner:
             self._inventory.measure(step, event.measured)
             return
         step.is_void = False  # loaded, then lost before we heard of it, or the other way round: start afresh
-        self._count_loss(step, EngineLost("the engine died while it loaded this archive"))
+        self._count_loss(step, EngineLost(LOST_WHILE_LOADING))
         self._inventory.move(step, StepMove.UNLOAD)
         self.house.commands.append(e.Unload(event.digest))
 
     def _step_failed(self, event: e.StepFailed) -> None:
         step = self._inventory.steps[event.digest]
+        if step.is_void:  # it failed because the engine, or what the step calls, was gone: no fault of the content
+            self._step_lost(e.StepLost(event.at, event.digest, EngineLost(LOST_WHILE_LOADING)))
+            return
         self.house.fail_sharers(step, lambda _: event.error)
         self._inventory.move(step, StepMove.FREE)
 
     def _step_out_of_memory(self, event: e.StepOutOfMemory) -> None:
         step = self._inventory.steps[event.digest]
+        if step.is_void:
+            self._step_lost(e.StepLost(event.at, event.digest, EngineLost(LOST_WHILE_LOADING)))
+            return
         step.out_of_memory += 1
         is_awaited = any(self._waiting.is_awaited(key) for key in step.references)
         if step.out_of_memory > 1 or not is_awaited:
@@ -153,8 +160,9 @@ class Planner:
     def _engine_died(self, event: e.EngineDied) -> None:
         known = [self._inventory.steps[digest] for digest in event.digests if digest in self._inventory.steps]
         lost = [step for step in known if step.state is StepState.RESIDENT]
-        for step in known:
-            step.is_void = step.state is StepState.LOADING
+        for step in self._inventory.in_flight():
+            if not set(event.digests).isdisjoint([step.step.digest, *step.step.calls.values()]):
+                step.is_void = True
         for key in sorted({key for step in lost for key in step.references}):
             record = self._inventory.archives[key]
             if record.state is not ArchiveState.LOADING:

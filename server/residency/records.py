@@ -63,7 +63,7 @@ class ArchiveRecord:
         self.is_shared = False
         """Every step was resident for others when this archive was admitted."""
         self.departure = ""
-        """Why it is leaving."""
+        """Why it is leaving; empty while it stays."""
 
     def move(self, move: ArchiveMove) -> None:
         """Change the state by the table. Raises Bug."""
@@ -72,7 +72,7 @@ class ArchiveRecord:
     @property
     def is_leaving(self) -> bool:
         """Whether it gives no new leases until it is gone."""
-        return self.state in {ArchiveState.DRAINING, ArchiveState.RETIRED}
+        return self.state is ArchiveState.DRAINING or self.state is ArchiveState.RETIRED
 
     @property
     def is_stalled(self) -> bool:

@@ -107,6 +107,18 @@ class DiskCache:
         self.touch(key)
         return archive
 
+    def placed(self, digest: StepDigest) -> Path | None:
+        """Where a sound step lies, which stays for a while; `None` where there is none.
+
+        Staging uses it where it lies: one more link, soon removed, would change the times of files that it shares with
+        the store, and all of them would be read again to be recognised.
+        """
+        with self._lock:
+            if not self._is_sound(digest):
+                return None
+            self._protection.hand_out([digest])
+        return self._layout.steps / digest
+
     def new_workspace(self) -> Workspace:
         """A private folder on the cache's file system; `prepare` makes it, `discard` ends it."""
         workspace = Workspace(self._layout.new_tmp("fetch"))

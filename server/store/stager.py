@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
-from server.archive.staging import CompleteConfig, stage_folder
+from server.archive.staging import CompleteConfig, FindPlaced, stage_folder
 from server.archive.unpack import UnpackLimits, unpack
 from server.domain.errors import DiskFull
 from server.domain.model import StagedArchive
@@ -23,7 +23,15 @@ class StageFolder(Protocol):
     """`server.archive.staging.stage_folder`."""
 
     def __call__(
-        self, root: Path, name: str, version: str, steps_dir: Path, complete: CompleteConfig, link: bool
+        self,
+        root: Path,
+        name: str,
+        version: str,
+        steps_dir: Path,
+        complete: CompleteConfig,
+        link: bool,
+        *,
+        placed: FindPlaced,
     ) -> StagedArchive:
         """Lay the steps of the repository below `root` out in `steps_dir`."""
         ...
@@ -80,7 +88,13 @@ class Stager:
         with faults.writing(fetched.name):
             root = self._unpack(fetched, workspace) if fetched.is_packed else self._folder(fetched, workspace)
             return self._tools.stage_folder(
-                root, fetched.name, fetched.version, workspace.steps, self._complete, link=True
+                root,
+                fetched.name,
+                fetched.version,
+                workspace.steps,
+                self._complete,
+                link=True,
+                placed=self._cache.placed,
             )
 
     def _folder(self, fetched: Fetched, workspace: Workspace) -> Path:
