@@ -42,8 +42,8 @@ class Settings(BaseModel):
     """Time for one request, loading included. SageMaker gives a container 60 s to answer."""
     load_timeout_s: PositiveFloat = 45.0
     """How long a request may wait for its archive to become resident before it is answered 429/503 with Retry-After."""
-    drain_timeout_s: PositiveFloat = 25.0
-    """How long running requests may take to finish after SIGTERM. SageMaker kills 30 s after it."""
+    drain_timeout_s: PositiveFloat = 15.0
+    """How long running requests may take to finish after SIGTERM. SageMaker kills 30 s after it; freeing takes 10."""
 
     # --- what is served -----------------------------------------------------------------------------------------
     store: str | None = None
@@ -67,7 +67,9 @@ class Settings(BaseModel):
 
     # --- residency ----------------------------------------------------------------------------------------------
     memory_budget: ByteSize | None = None
-    """Bytes that resident steps may take on the host device. Unset: 70 % of what this container may use."""
+    """Bytes that resident steps may take on the host device. Unset: 70 % of what this container may use.
+
+    Leave room beside it: while an ONNX graph loads, it takes about twice what it is charged with afterwards."""
     gpu_memory_budget: ByteSize | None = None
     """Bytes per GPU. Unset: 90 % of each GPU's memory."""
     max_parallel_loads: PositiveInt = 2

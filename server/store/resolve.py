@@ -79,11 +79,13 @@ class ArchiveStore:
         self._broken = BrokenVersions()
         self._flights: SingleFlight[str, StagedArchive] = SingleFlight()
         self._removals: SingleFlight[str, None] = SingleFlight()
+        self._has_started = asyncio.Event()
         registered.on_removed(self._unregistered)
 
     async def start(self) -> None:
-        """Open the disk cache. Raises StoreUnavailable, DiskFull."""
+        """Open the disk cache; whoever wants something staged waits for that. Raises StoreUnavailable, DiskFull."""
         await self._threads.transfer(self._cache.open)
+        self._has_started.set()
 
     async def close(self) -> None:
         """Cancel what is under way, wait for it, and end the threads. Idempotent."""
@@ -147,6 +149,7 @@ class ArchiveStore:
         return self._flights.start(place.key, lambda: self._stage(place))
 
     async def _stage(self, place: _Place) -> StagedArchive:
+        await self._has_started.wait()
         if removal := self._removals.get(place.key):
             await asyncio.wait([removal])
         for _ in range(_ATTEMPTS):

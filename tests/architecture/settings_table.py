@@ -24,7 +24,7 @@ def table() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"
-        rows.append(f"| `ROUNDHOUSE_{name.upper()}` | {default} | {(field.description or '').replace('|', '/')} |\n")
+        rows.append(f"| `ROUNDHOUSE_{name.upper()}` | {default} | {' '.join((field.description or '').replace('|', '/').split())} |\n")
     return HEAD + "".join(rows)
 
 

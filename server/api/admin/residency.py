@@ -1,5 +1,6 @@
 """What is resident and why, and the operator's say in it."""
 
+import orjson
 from fastapi import APIRouter, Response
 
 from server.api.parts import Parts
@@ -11,8 +12,9 @@ def router(parts: Parts) -> APIRouter:
     residency = parts.residency
 
     @routes.get("/admin/residency", summary="Budgets, residents, order of eviction, recent evictions with reasons")
-    async def snapshot() -> dict[str, object]:
-        return dict(residency.snapshot())
+    async def snapshot() -> Response:
+        # By orjson: a hundred explained evictions take FastAPI's encoder 70 ms, in which nothing else is answered.
+        return Response(orjson.dumps(residency.snapshot()), media_type="application/json")
 
     @routes.get("/admin/archives", summary="Every archive that can be asked for")
     async def archives() -> dict[str, object]:

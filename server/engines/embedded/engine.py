@@ -48,6 +48,7 @@ class EmbeddedEngine:
         self._loads: set[asyncio.Task[Footprint]] = set()
         self._executions = 0
         self._tidier: asyncio.Task[None] | None = None
+        self._has_started = asyncio.Event()
         self._is_ready = False
 
     async def start(self, on_lost: Callable[[Collection[StepDigest]], None]) -> None:  # noqa: ARG002 (the port)
@@ -56,6 +57,7 @@ class EmbeddedEngine:
             return
         await self._workers.call(self._prepare)
         self._tidier = asyncio.create_task(self._tidy())
+        self._has_started.set()
         self._is_ready = True
 
     async def stop(self) -> None:
@@ -104,7 +106,11 @@ class EmbeddedEngine:
             return predicted(step, None, CPU)
 
     async def load(self, step: Step) -> Footprint:
-        """Load in a worker thread, one step at a time. A cancelled load is undone when it is through."""
+        """Load in a worker thread, one step at a time. A cancelled load is undone when it is through.
+
+        Waits for `start`: a server whose /ping is `live` is asked while its backends are still being imported.
+        """
+        await self._has_started.wait()
         was_cancelled = asyncio.Event()
         task = asyncio.create_task(self._load(step, was_cancelled))
         self._loads.add(task)

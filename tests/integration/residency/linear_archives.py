@@ -1,28 +1,35 @@
 """Archives that differ in every number: each answers with a matrix that only it has, and carries weights of a set size."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 
+from server.archive.pack import pack
 from server.domain.inference import Array
 from tests.fakes.repositories import linear_weights, onnx_linear
 
 FEATURES, OUTPUTS = 4, 2
+MODEL = Path("linear", "1", "model.onnx")
 
 
 def write_archive(folder: Path, seed: int, weight_bytes: int) -> Path:
-    """One archive folder with one ONNX model; it replaces what is there by renaming, as the store asks for."""
-    beside = folder.with_name(f".{folder.name}-{seed}")
-    onnx_linear(beside / "linear", features=FEATURES, outputs=OUTPUTS, seed=seed, ballast_bytes=weight_bytes)
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}-old")
-        folder.rename(old)
-        beside.rename(folder)
-        shutil.rmtree(old)
-    else:
-        beside.rename(folder)
+    """A new archive folder with one ONNX model."""
+    onnx_linear(folder / "linear", features=FEATURES, outputs=OUTPUTS, seed=seed, ballast_bytes=weight_bytes)
     return folder
+
+
+def replace_model(folder: Path, seed: int, weight_bytes: int) -> None:
+    """Give an archive folder another model: written beside it, then renamed over the old one's file."""
+    beside = write_archive(folder.parent.parent / f"beside-{folder.name}-{seed}", seed, weight_bytes)
+    (beside / MODEL).replace(folder / MODEL)
+
+
+def write_packed(file: Path, seed: int, weight_bytes: int) -> Path:
+    """A packed archive, which takes the place of one that is there by renaming."""
+    beside = file.parent.parent / f"beside-{seed}-{file.name}"
+    pack(write_archive(beside.with_name(f"{beside.name}.folder"), seed, weight_bytes), beside)
+    beside.replace(file)
+    return file
 
 
 def expected(inputs: Array, seed: int) -> Array:
