@@ -1,5 +1,6 @@
 """The composition root: every part of the server by name, in the order of assembly. Nothing else knows all of them."""
 
+import asyncio
 import logging
 import os
 import shlex
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import uvloop
 
 from server.api.app import build_app
@@ -49,6 +51,8 @@ from server.telemetry.residency_metrics import ResidencyMetrics
 _log = logging.getLogger(__name__)
 SINGLE = "model"
 """What the one model of single-model mode is called where `default_model` does not say it."""
+LISTING_S = 2.0
+"""How long the line that says that the server is ready waits for the store's list of archives."""
 CONTAINERS_TRITON = Path("/opt/tritonserver/bin/tritonserver")
 
 
@@ -192,7 +196,7 @@ def run(settings: Settings, remarks: list[str]) -> int:
 
 async def _serve(settings: Settings) -> int:
     clock = SystemClock()
-    began = clock.now()
+    began = psutil.Process().create_time()  # what a user waits for: Python's own start and the imports too
     try:
         house = compose(settings, clock)
         opened = listen(settings.host, settings.port)
@@ -203,10 +207,11 @@ async def _serve(settings: Settings) -> int:
 
     async def tell() -> None:
         try:
-            names = await house.names()
-        except RoundhouseError as error:  # a store that is away now may be back at the first request
-            _log.warning("the store's archives cannot be listed: %s", error)
+            async with asyncio.timeout(LISTING_S):
+                names = await house.names()
+        except (RoundhouseError, TimeoutError) as error:  # a store that is away may be back at the first request
+            _log.warning("the store's archives cannot be listed: %s", error or f"no answer within {LISTING_S:g} s")
             names = []
-        print(welcome(settings.host, port, names, _default_model(settings), clock.now() - began), flush=True)
+        print(welcome(settings.host, port, names, _default_model(settings), clock.wall() - began), flush=True)
 
     return await live(house.app, opened, house.life, settings.drain_timeout_s, tell)
