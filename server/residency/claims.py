@@ -15,7 +15,7 @@ Claims beyond what can be loaded soon do not evict yet: what they would evict ma
 from collections.abc import Collection, Sequence
 
 from server.domain.errors import DeviceFull
-from server.domain.model import StagedArchive, StepDigest
+from server.domain.model import Device, StagedArchive, StepDigest
 from server.residency.house import House, Reasons
 from server.residency.ledger import Room, add, fits, shortage
 from server.residency.records import ArchiveRecord, StepRecord
@@ -38,6 +38,7 @@ class Claims:
         add(self._pool, self._inventory.charge_of(self._inventory.loose.values()))
         self._kept: set[StepDigest] = set()
         self._claimed: set[StepDigest] = set()
+        self._beyond_reach: set[StepDigest] = set()
         loading = self._inventory.in_state(ArchiveState.LOADING)
         self._slots = house.options.max_parallel_loads + 1 - len(loading)
         self._is_quiet = not self._inventory.is_moving and all(record.is_stalled for record in loading)
@@ -65,21 +66,20 @@ class Claims:
             self._make_room(over, self._candidates(None, has_busy=False), "over budget", "", is_partial=True)
 
     def _retry(self, record: ArchiveRecord, step: StepRecord, extra: Room) -> None:
-        """A step met an out of memory: load it again once `extra` is free, whatever the ledger thought before."""
-        candidates = self._candidates(record.archive, has_busy=True)
-        reachable = dict(self._pool)
-        add(reachable, self._inventory.charge_of({id(s): s for c in candidates for s in c.steps}.values()))
-        need = {device: min(amount, max(0, reachable[device])) for device, amount in extra.items()}
-        add(self._pool, need, sign=-1)
-        short = shortage(self._pool, need)
+        """A step met an out of memory: load it again once `extra` is free, or as much of it as can be freed at all."""
+        add(self._pool, extra, sign=-1)
+        short = shortage(self._pool, extra)
         if short:
-            self._make_room(short, candidates, "out of memory", record.archive.name)
-        if fits(need, self._free) and not shortage(self._pool, need):
+            candidates = self._candidates(record.archive, has_busy=True)
+            self._make_room(short, candidates, "out of memory", record.archive.name, is_partial=True)
+        lacking = shortage(self._pool, extra)
+        add(self._pool, lacking)
+        reachable = {device: amount - lacking.get(device, 0) for device, amount in extra.items()}
+        need = {device: amount for device, amount in reachable.items() if amount > 0}
+        if fits(need, self._free):
             add(self._free, need, sign=-1)
             self._inventory.grow(step, need)
             self._is_quiet = False
-        elif self._is_quiet and not self._inventory.loose:
-            self._house.fail_sharers(step, self._too_large_for)
         else:
             self._is_blocked = True
 
@@ -87,8 +87,7 @@ class Claims:
         total, budgets = self._inventory.total(archive), self._inventory.ledger.budgets
         for device, amount in total.items():
             if amount > budgets[device]:
-                error = DeviceFull(archive.name, device, amount, budgets[device])
-                self._house.refuse(self._house.waiting.dismiss(archive.key), error)
+                self._refuse(archive, device, amount)
                 return
         own = {step.digest for step in archive.steps}
         need = self._inventory.need(archive, besides=self._coming, but=self._claimed)  # shared claims count once
@@ -99,20 +98,24 @@ class Claims:
         if short and (is_first or self._slots > 0):
             candidates = self._candidates(archive, has_busy=is_first)
             self._make_room(short, candidates, "room", archive.name, keep=own)
-        is_covered = not shortage(self._pool, need)
+        is_covered = not shortage(self._pool, need) and own.isdisjoint(self._beyond_reach)
         if is_covered and fits(self._inventory.need(archive), self._free) and not self._inventory.is_unloading(archive):
             self._admit(archive)
         elif is_first and not is_covered and self._is_quiet and own.issuperset(self._inventory.loose):
-            device = min(short)
-            error = DeviceFull(archive.name, device, total[device], budgets[device])  # the rest is pinned
             add(self._pool, need)
-            self._house.refuse(self._house.waiting.dismiss(archive.key), error)
+            self._refuse(archive, min(short), total[min(short)])  # the rest is pinned
         else:
             self._is_blocked = True
             self._slots -= 1
             self._claimed |= own
             if is_first or is_covered:
-                self._kept |= own  # else what the claim shares with those who leave has to make room for the first
+                self._kept |= own
+            else:  # what it shares with those who leave has to make room for those before it
+                self._beyond_reach |= own.difference(self._inventory.steps) | own.intersection(self._inventory.loose)
+
+    def _refuse(self, archive: StagedArchive, device: Device, needed: int) -> None:
+        error = DeviceFull(archive.name, device, needed, self._inventory.ledger.budgets[device])
+        self._house.serve_old_or_refuse(self._house.waiting.dismiss(archive.key), archive, error)
 
     def _admit(self, archive: StagedArchive) -> None:
         add(self._free, self._inventory.need(archive), sign=-1)
@@ -163,8 +166,3 @@ class Claims:
         freed = [step for digest, step in self._inventory.loose.items() if digest not in before | kept]
         add(self._pool, self._inventory.charge_of(freed))
         self._coming |= {step.step.digest for step in freed}
-
-    def _too_large_for(self, record: ArchiveRecord) -> DeviceFull:
-        total = self._inventory.total(record.archive)
-        device = min(total)
-        return DeviceFull(record.archive.name, device, total[device], self._inventory.ledger.budgets[device])

@@ -146,11 +146,13 @@ class Driver:
         self.loader.unload(command)
 
     def _publish(self) -> None:
-        """Tell the source what is present, and the observer what is charged, where that changed."""
-        inventory = self.planner.house.inventory
-        if inventory.changes != self._seen_changes:
-            self._seen_changes = inventory.changes
-            self._source.retain(frozenset(inventory.steps))
+        """Tell the source what has to stay on disk, and the observer what is charged, where that changed."""
+        inventory, waiting = self.planner.house.inventory, self.planner.house.waiting
+        changes = inventory.changes + waiting.changes
+        if changes != self._seen_changes:
+            self._seen_changes = changes
+            queued = {step.digest for archive in waiting.queue.values() for step in archive.steps}
+            self._source.retain(queued.union(inventory.steps))
             if inventory.steps:
                 self.is_empty.clear()
             else:

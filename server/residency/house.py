@@ -37,16 +37,19 @@ class House:
         self.at = 0.0
         self.is_closed = False
 
-    # Order
+    def knows(self, name: str) -> bool:
+        """Whether anything of this name is in memory, coming, going, or waited for."""
+        return bool(self.inventory.named(name)) or any(each.name == name for each in self.waiting.wanted())
 
-    def size_of(self, record: ArchiveRecord) -> int:
-        """Bytes that the archive's steps are charged with on all devices, shared ones included."""
-        charges = (self.inventory.ledger.charge_of(step.step.digest) for step in record.steps)
-        return sum(sum(charge.bytes_by_device.values()) for charge in charges)
+    def can_lease(self, name: str) -> bool:
+        """Whether some content of this name gives leases."""
+        return name in self.inventory.leasable
+
+    # Order
 
     def value_of(self, record: ArchiveRecord) -> float:
         """What the policy thinks the archive is worth."""
-        return self.policy.value(record, self.size_of(record))
+        return self.policy.value(record)
 
     def in_order(self, records: Iterable[ArchiveRecord]) -> list[ArchiveRecord]:
         """By the policy, least valuable first."""
@@ -111,7 +114,6 @@ class House:
     def let_go(self, record: ArchiveRecord, reason: str, choice: "Reasons | None" = None) -> None:
         """A resident archive without leases (or without an engine) departs; why is kept on record."""
         reasons = choice or Reasons()
-        size = self.size_of(record)
         self.decisions.add(
             Decision(
                 at=self.at,
@@ -120,14 +122,14 @@ class House:
                 reason=reason,
                 for_whom=reasons.for_whom,
                 needed=tuple(sorted(reasons.needed.items())),
-                size_bytes=size,
+                size_bytes=record.size_bytes,
                 last_used=record.last_used,
                 uses=record.uses,
                 considered=reasons.considered,
             )
         )
         if choice is not None:
-            self.policy.evicted(self.policy.value(record, size))
+            self.policy.evicted(self.policy.value(record))
         self.commands.append(Departed(record.archive.name, reason))
         self.inventory.drop(record)
 
@@ -141,7 +143,7 @@ class House:
                 version=record.archive.version,
                 value=self.value_of(record),
                 last_used=record.last_used,
-                size_bytes=self.size_of(record),
+                size_bytes=record.size_bytes,
                 leases=record.leases,
                 is_pinned=self.is_pinned(record),
                 is_victim=record.archive.key in chosen,

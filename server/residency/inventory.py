@@ -30,7 +30,7 @@ class Inventory:
         self.planned: dict[StepDigest, StepRecord] = {}
         """Charged, and not yet being loaded, in the order of admission."""
         self.changes = 0
-        """Counts how often the set of present steps changed."""
+        """Counts how often the set of present steps, or what one of them asks for, changed."""
         self.admissions = 0
         self._callers: dict[StepDigest, set[StepDigest]] = {}
         self._loading: set[StepDigest] = set()
@@ -122,6 +122,8 @@ class Inventory:
         record.move(ArchiveMove.COMPLETE)
         record.load_s = at - record.admitted_at
         record.last_used = at
+        charges = (self.ledger.charge_of(step.step.digest) for step in record.steps)
+        record.size_bytes = sum(sum(charge.bytes_by_device.values()) for charge in charges)
         other = self.leasable.get(record.archive.name)
         if other is None or other.admission < record.admission:
             self.leasable[record.archive.name] = record
@@ -175,6 +177,7 @@ class Inventory:
         add(charged, extra)
         self.ledger.charge(record.step.digest, Footprint(charged))
         record.extra = None
+        self.changes += 1
 
     def move(self, record: StepRecord, move: StepMove) -> None:
         """Change a step's state by the table, and every index with it."""

@@ -57,14 +57,6 @@ class Planner:
         self._waiting = self.house.waiting
         self._is_pressed = False
 
-    def knows(self, name: str) -> bool:
-        """Whether anything of this name is in memory, coming, going, or waited for."""
-        return bool(self._inventory.named(name)) or any(each.name == name for each in self._waiting.wanted())
-
-    def can_lease(self, name: str) -> bool:
-        """Whether some content of this name gives leases."""
-        return name in self._inventory.leasable
-
     # The hot path
 
     def lease(self, name: str, version: str | None, at: float) -> ArchiveRecord | None:

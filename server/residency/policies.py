@@ -11,14 +11,14 @@ from server.residency.records import ArchiveRecord
 
 
 class Policy(Protocol):
-    """Judges archives from what their records say: last use, number of uses, cost of loading."""
+    """Judges archives from what their records say: last use, number of uses, seconds of loading, bytes."""
 
     name: str
     age: float
     """Written into a record each time it is used. Lets a policy's frequency fade; 0 where it does not."""
 
-    def value(self, record: ArchiveRecord, size_bytes: int) -> float:
-        """How much it is worth to keep; the lowest leaves first. `size_bytes` is what its steps are charged with."""
+    def value(self, record: ArchiveRecord) -> float:
+        """How much it is worth to keep; the lowest leaves first."""
         ...
 
     def evicted(self, value: float) -> None:
@@ -32,7 +32,7 @@ class LeastRecentlyUsed:
     name = "lru"
     age = 0.0
 
-    def value(self, record: ArchiveRecord, size_bytes: int) -> float:  # noqa: ARG002 size does not matter here
+    def value(self, record: ArchiveRecord) -> float:
         """When it was last used."""
         return record.last_used
 

@@ -42,6 +42,7 @@ class ArchiveRecord:
         "last_used",
         "leases",
         "load_s",
+        "size_bytes",
         "state",
         "steps",
         "uses",
@@ -57,6 +58,8 @@ class ArchiveRecord:
         self.admitted_at = at
         self.last_used = at
         self.load_s = 0.0
+        self.size_bytes = 0
+        """What its steps are charged with on all devices, shared ones included, since it is resident."""
         self.uses = 0
         self.age = 0.0
         """The policy's age when the archive was last used; for policies that let frequency fade."""

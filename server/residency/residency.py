@@ -104,7 +104,7 @@ class Residency:
         Raises:
             NotLoaded: nothing of that name is resident, coming or waited for.
         """
-        if not self._planner.knows(name):
+        if not self._planner.house.knows(name):
             raise NotLoaded(name)
         await self._driver.unload(name)
 
@@ -152,7 +152,7 @@ class Residency:
             raise
         except RoundhouseError as error:
             self._observer.failed(name, type(error).__name__)
-            if not self._planner.can_lease(name):
+            if not self._planner.house.can_lease(name):
                 raise
             self._staging.keep_stale(name, error)
             return None

@@ -14,6 +14,8 @@ class WaitingRoom:
 
     def __init__(self) -> None:
         self.queue: dict[str, StagedArchive] = {}
+        self.changes = 0
+        """Counts how often the queue changed."""
         self._archives: dict[str, StagedArchive] = {}
         self._waiters: dict[str, list[int]] = {}
         self._key_of: dict[int, str] = {}
@@ -23,8 +25,9 @@ class WaitingRoom:
         self._archives.setdefault(archive.key, archive)
         self._waiters.setdefault(archive.key, []).append(waiter)
         self._key_of[waiter] = archive.key
-        if is_queued:
-            self.queue.setdefault(archive.key, archive)
+        if is_queued and archive.key not in self.queue:
+            self.queue[archive.key] = archive
+            self.changes += 1
 
     def leave(self, waiter: int) -> str | None:
         """A waiter gives up. Returns the key that nobody waits for any more, if so."""
@@ -40,10 +43,11 @@ class WaitingRoom:
     def board(self, key: str) -> None:
         """The content has room now; its waiters go on waiting for the load."""
         del self.queue[key]
+        self.changes += 1
 
     def dismiss(self, key: str) -> Sequence[int]:
         """Everybody who waits for the key leaves, to be granted or refused. Returns them in the order of arrival."""
-        self.queue.pop(key, None)
+        self.changes += self.queue.pop(key, None) is not None
         self._archives.pop(key, None)
         waiters = self._waiters.pop(key, [])
         for waiter in waiters:

@@ -148,18 +148,21 @@ class _PlannerMachine(RuleBasedStateMachine):
             world.is_overdrawn = world.is_overdrawn or saved < 0
             world.footprints[digest] = measured
             world.out_of_memory.pop(digest, None)
+        else:
+            world.tidied.add(digest)
         self.tell(e.StepLoaded, digest=digest, measured=measured)
 
     def load_fails(self, digest):
         world = self.world
-        for key in world.in_state("loading"):
+        is_void = world.inventory.steps[digest].is_void  # then it is the engine's fault, and not remembered
+        for key in [] if is_void else world.in_state("loading"):
             if digest in digests(world.inventory.archives[key].archive):
                 world.failed_until[key] = world.now + 1.0 + FAILURE_TTL_S
         self.end_load(digest, e.StepFailed, error=LoadFailed("no"))
 
     def load_meets_out_of_memory(self, digest):
         world = self.world
-        world.out_of_memory[digest] += 1
+        world.out_of_memory[digest] += not world.inventory.steps[digest].is_void
         is_second = world.out_of_memory[digest] > 1
         before = [world.inventory.archives[key] for key in world.in_state("loading")]
         self.end_load(digest, e.StepOutOfMemory)
@@ -188,20 +191,21 @@ class _PlannerMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), what=st.sampled_from([*["nothing"] * 3, "dies", "deleted", "unloaded"]))
     def something_rare(self, name, what):
         if what == "dies":
-            self.engine_dies()
+            self.engine_dies(knows_loading=name < "m")
         elif what == "deleted":
             self.tell(e.Deleted, name=name)
         elif what == "unloaded":
             self.unload(name)
 
-    def engine_dies(self):
+    def engine_dies(self, *, knows_loading):
+        """Everything resident vanishes; an engine may or may not count what it was just loading."""
         world = self.world
         lost = sorted(digest for digest, state in world.engine.items() if state == "resident")
         for lease in world.leases:
             lease.is_void = True
         for digest in lost:
             del world.engine[digest]
-        self.tell(e.EngineDied, digests=[*lost, *world.loading()])
+        self.tell(e.EngineDied, digests=[*lost, *(world.loading() if knows_loading else [])])
 
     def unload(self, name):
         ticket = self.world.new_id()

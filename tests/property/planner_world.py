@@ -70,6 +70,8 @@ class World:
     failed_until: dict[str, float] = field(default_factory=dict)
     out_of_memory: Counter = field(default_factory=Counter)
     seen_decisions: int = 0
+    tidied: set[StepDigest] = field(default_factory=set)
+    """Steps whose load ended after the engine had died under it: they are unloaded, to be sure, and loaded anew."""
     is_overdrawn: bool = False
     is_failing: bool = False
     is_broken: bool = False
@@ -110,9 +112,9 @@ class World:
         return commands
 
     def _is_clean(self) -> bool:
-        """Nobody is leaving slowly and nothing is stalled, so that the reference can compute the same needs."""
+        """Nobody is leaving slowly, and nothing ran out of memory: then the reference can compute the same needs."""
         return not self.in_state("draining", "retired") and not any(
-            record.is_stalled for record in self.inventory.archives.values()
+            step.out_of_memory for step in self.inventory.steps.values()
         )
 
     def _obey(self, commands: list[e.Command], decisions: list, *, is_clean: bool) -> None:
@@ -152,10 +154,14 @@ class World:
             assert digest not in digests(held), f"a step of the resident {key} is unloaded"
         for lease in self.leases:
             assert lease.is_void or digest not in digests(lease.record.archive), "a leased step is unloaded"
-        for other in self.engine:
-            record = self.inventory.steps[other]  # void: the engine died under its load; it is cleared away, still held
-            is_void = record.is_void or (self.engine[other] == "unloading" and record.holders)
+        if digest in self.tidied:
+            self.tidied.discard(digest)  # not known to be there at all
+            self.engine[digest] = "unloading void"
+        for other, state in self.engine.items():
+            is_void = self.inventory.steps[other].is_void or state == "unloading void"
             assert is_void or digest not in self.steps[other].calls.values(), "a step is unloaded before its caller"
+        if self.engine[digest] == "unloading void":
+            return
         self.engine[digest] = "unloading"
 
     def _on_arrived(self, command: e.Arrived) -> None:
@@ -172,17 +178,22 @@ class World:
         granted = command.record.archive
         assert granted.name == wanted.name
         is_broken = self.is_failing or self.failed_until.get(wanted.key, 0.0) > self.now
-        assert granted.key == wanted.key or is_broken, "old content is served although the new may load"
+        may_fit = self._may_fit(wanted)
+        assert granted.key == wanted.key or is_broken or not may_fit, "old content is served although the new may load"
 
     def _on_refuse(self, command: e.Refuse) -> None:
         wanted = self.waiters.pop(command.waiter, None)
         assert wanted is not None, "a refusal to nobody, or twice"
         if isinstance(command.error, DeviceFull) and not self.is_failing:
-            pinned = [held for held in self.residents.values() if held.name in self.pins - {wanted.name}]
-            total = dict.fromkeys(self.budgets, 0)
-            for digest in digests(wanted).union(*map(digests, pinned)):
-                add(total, self._charge(digest))
-            assert not covers(self.budgets, total), "refused although there would be room"
+            assert not self._may_fit(wanted), "refused although there would be room"
+
+    def _may_fit(self, wanted: StagedArchive) -> bool:
+        """Whether the archive fits beside everything that is pinned."""
+        pinned = [held for held in self.residents.values() if held.name in self.pins - {wanted.name}]
+        total = dict.fromkeys(self.budgets, 0)
+        for digest in digests(wanted).union(*map(digests, pinned)):
+            add(total, self._charge(digest))
+        return covers(self.budgets, total)
 
     def _on_broke(self, command: e.Broke) -> None:
         assert command.error is not None
@@ -249,6 +260,7 @@ class World:
             add(free, self._charge(digest))
         claimed: set[StepDigest] = set()
         kept: set[StepDigest] = set()
+        beyond_reach: set[StepDigest] = set()
         for entry in self.planner.house.waiting.queue.values():
             lacking = digests(entry) - held - claimed
             for digest in lacking:
@@ -257,8 +269,10 @@ class World:
             short = {device: -free[device] for device in sorted(touched) if free[device] < 0}
             if entry.key == wanted.key:
                 return short, kept | digests(entry)
-            if not claimed or not short:
+            if not claimed or not (short or digests(entry) & beyond_reach):
                 kept |= digests(entry)
+            else:
+                beyond_reach |= digests(entry) - held
             claimed |= digests(entry)
         raise AssertionError("room is made for somebody who does not wait")
 
@@ -329,7 +343,7 @@ class World:
             for digest in absent:
                 add(room, self._charge(digest), -1)
             needs_none = not absent and not any(digest in self.inventory.loose for digest in digests(entry))
-            is_unloading = any(self.engine.get(d) == "unloading" for d in digests(entry))
+            is_unloading = any("unloading" in self.engine.get(d, "") for d in digests(entry))
             beside_room = needs_none or all(amount >= 0 for amount in room.values())
             assert is_unloading or not beside_room, f"{key} waits beside free room"
 
@@ -339,7 +353,7 @@ class World:
         return sorted(digest for digest, state in self.engine.items() if state == "loading")
 
     def unloading(self) -> list[StepDigest]:
-        return sorted(digest for digest, state in self.engine.items() if state == "unloading")
+        return sorted(digest for digest, state in self.engine.items() if state.startswith("unloading"))
 
 
 def digests(held: StagedArchive) -> set[StepDigest]:

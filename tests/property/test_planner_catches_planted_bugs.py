@@ -1,6 +1,33 @@
 """The planner's property test is itself tested: each of these bugs, planted alone, makes it fail.
 
-(The identifiers of the parameters are the list of bugs.)
+- a leased archive is evicted
+- a pinned archive is evicted
+- the most recently used leaves first
+- more is evicted than is needed: superfluous victims are not spared
+- more is evicted than is needed: what is on its way back is not counted
+- too little is evicted
+- memory counts as free while its unload is under way
+- the measurement is added to the prediction
+- the measurement is ignored
+- a shared step is loaded for each archive
+- a shared step goes with the first archive that leaves
+- a shared step is never unloaded
+- room is admitted twice
+- a waiter waits beside free room
+- a waiter is forgotten
+- a waiter who gave up is served
+- hot archives starve a waiter
+- a draining archive gives leases
+- an archive drains on after its waiter has gone
+- a step is loaded before what it calls
+- a step is unloaded before what calls it
+- one load too many side by side
+- a failure is forgotten at once
+- out of memory is tried for ever
+- what was lost with the engine stays charged
+- old content goes on giving leases
+- an unload never answers
+- a giant has others evicted
 """
 
 import pytest
@@ -104,6 +131,10 @@ def test_a_planted_bug_is_caught(bug):
     planted = plant(*BUGS[bug])
     with pytest.raises(Exception):  # noqa: B017 an assertion, a Bug, or whatever the bug leads to
         run_state_machine_as_test(machine_for(planted), settings=HUNT)
+
+
+def test_the_list_of_bugs_above_is_true():
+    assert [line.removeprefix("- ") for line in __doc__.splitlines() if line.startswith("- ")] == list(BUGS)
 
 
 def test_the_same_hunt_finds_nothing_in_the_real_planner():
