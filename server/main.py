@@ -5,12 +5,13 @@ import logging
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import uvloop
@@ -191,7 +192,18 @@ def run(settings: Settings, remarks: list[str]) -> int:
     log_lines.configure(line_format, settings.log_level)
     for remark in remarks:
         _log.warning(remark)
-    return uvloop.run(_serve(settings))
+    code = uvloop.run(_serve(settings))
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        _leave_at_once(code)
+    return code
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End without joining threads: all is closed, and one that waits for a silent store may do so for minutes."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _serve(settings: Settings) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from server.domain.errors import StoreUnavailable
 
@@ -14,13 +14,19 @@ T = TypeVar("T")
 class StoreThreads:
     """Pools for checks (stat, HEAD) and for transfers (download, unpack, hash)."""
 
-    def __init__(self, checks: int = 8, transfers: int = 4) -> None:
+    def __init__(self, checks: int = 8, transfers: int = 4, check_patience_s: float = 2.0) -> None:
+        """`check_patience_s`: how long `close` waits for checks. They only read, and a silent store holds them long."""
+        self._check_patience_s = check_patience_s
         self._checks = ThreadPoolExecutor(checks, thread_name_prefix="store-check")
         self._transfers = ThreadPoolExecutor(transfers, thread_name_prefix="store-transfer")
+        self._checking: set[asyncio.Future[Any]] = set()
 
     async def check(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run short blocking work. A cancelled caller leaves at once; the work ends by itself and is dropped."""
-        return await asyncio.shield(_submit(self._checks, work, *args, **kwargs))
+        future = _submit(self._checks, work, *args, **kwargs)
+        self._checking.add(future)
+        future.add_done_callback(self._checking.discard)
+        return await asyncio.shield(future)
 
     async def transfer(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run long blocking work that writes files.
@@ -35,9 +41,14 @@ class StoreThreads:
             raise
 
     async def close(self) -> None:
-        """Wait for running work, drop queued work, end the threads. Idempotent."""
-        for pool in (self._checks, self._transfers):
-            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+        """Drop queued work, wait for running transfers, and for checks as long as patience lasts. Idempotent.
+
+        The thread of a check that still waits stays; whoever ends the process has to do so without joining it.
+        """
+        self._checks.shutdown(wait=False, cancel_futures=True)
+        if self._checking:
+            await asyncio.wait(self._checking, timeout=self._check_patience_s)
+        await asyncio.to_thread(self._transfers.shutdown, wait=True, cancel_futures=True)
 
 
 def _submit(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:

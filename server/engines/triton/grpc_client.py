@@ -5,8 +5,10 @@ then stall; its gRPC front end has one thread for such calls, so they queue behi
 The generated stubs are used as they are: the client classes on top of them convert arrays and hide status codes.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
@@ -43,46 +45,58 @@ class GrpcClient:
     def __init__(self, port: int) -> None:
         self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{port}", options=_OPTIONS)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._is_closed = False
 
     async def load(self, model: str) -> None:
         """Load from the repository. Returns when it is ready. Raises Refused, ServerGone."""
-        try:
+        with self._translating():
             await self._stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model))
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error) from error
 
     async def unload(self, model: str) -> None:
         """Begin to unload, without what it calls. Returns before its memory is free. Raises Refused, ServerGone."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         request.parameters["unload_dependents"].bool_param = False
-        try:
+        with self._translating():
             await self._stub.RepositoryModelUnload(request)
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error) from error
 
     async def stream(self, model: str, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """Every answer of one request. Closing the iterator cancels it. Raises Refused, ServerGone."""
-        # With this key Triton ends the stream with a real status instead of a bare message.
-        call = self._stub.ModelStreamInfer(
-            _once(infer_message(model, request)), metadata=(("triton_grpc_error", "true"),)
-        )
-        try:
-            async for message in call:
-                if message.error_message:
-                    raise Refused(stream_status(message.error_message), message.error_message)
-                answer = message.infer_response
-                if answer.outputs or not answer.parameters["triton_final_response"].bool_param:
-                    yield _response(answer)
-                # And on to the end of the stream: a call that is cancelled when its last answer is on the way can leave
-                # a request behind in Triton, which then never unloads the model.
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error) from error
-        finally:
-            call.cancel()
+        with self._translating():
+            # With this key Triton ends the stream with a real status instead of a bare message.
+            call = self._stub.ModelStreamInfer(
+                _once(infer_message(model, request)), metadata=(("triton_grpc_error", "true"),)
+            )
+            try:
+                async for message in call:
+                    if message.error_message:
+                        raise Refused(stream_status(message.error_message), message.error_message)
+                    answer = message.infer_response
+                    if answer.outputs or not answer.parameters["triton_final_response"].bool_param:
+                        yield _response(answer)
+                    # And on to the end of the stream: a call that is cancelled when its last answer is on the way can
+                    # leave a request behind in Triton, which then never unloads the model.
+            finally:
+                call.cancel()
 
     async def close(self) -> None:
-        """Drop the channel; calls under way fail."""
+        """Drop the channel; calls under way fail with ServerGone."""
+        self._is_closed = True
         await self._channel.close()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """Around each call. To close a channel cancels its calls, which must not look as if their callers had left."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error) from error
+        except grpc.aio.UsageError as error:
+            raise ServerGone("the connection to tritonserver is closed") from error
+        except asyncio.CancelledError as error:
+            caller = asyncio.current_task()
+            if self._is_closed and caller is not None and not caller.cancelling():
+                raise ServerGone("the connection to tritonserver was closed") from error
+            raise
 
 
 def infer_message(model: str, request: InferenceRequest) -> Any:

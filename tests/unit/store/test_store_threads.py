@@ -61,6 +61,17 @@ async def test_a_cancelled_check_is_left_at_once(threads):
     release.set()
 
 
+async def test_a_check_that_never_ends_does_not_hold_the_end_up():
+    threads = StoreThreads(1, 1, check_patience_s=0.01)
+    release = threading.Event()
+    caller = asyncio.create_task(threads.check(release.wait, 30))
+    await asyncio.sleep(0)
+    await threads.close()
+    assert not caller.done()
+    release.set()
+    assert await caller is True
+
+
 async def test_a_closed_pool_says_that_the_server_is_stopping(threads):
     await threads.close()
     with pytest.raises(StoreUnavailable, match="stopping"):
