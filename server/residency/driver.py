@@ -37,7 +37,7 @@ class Driver:
         retry_pause_s: float,
     ) -> None:
         self.planner = planner
-        self.loader = Loader(engine, clock, footprints, self.tell, retry_pause_s)
+        self.loader = Loader(engine, clock, footprints, self.tell, observer.unloaded, retry_pause_s)
         self.is_empty = asyncio.Event()
         self.is_empty.set()
         self._source = source

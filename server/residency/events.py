@@ -167,9 +167,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Ask the engine to free the step; nothing that is loaded calls it."""
+    """Ask the engine to free the step; nothing that is loaded calls it. `whose`: the archive that let it go last."""
 
     digest: StepDigest
+    whose: str = ""
 
 
 @dataclass(frozen=True, slots=True)

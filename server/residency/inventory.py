@@ -157,6 +157,7 @@ class Inventory:
         del self.archives[record.archive.key]
         for step in record.steps:
             step.references.discard(record.archive.key)
+            step.last_holder = record.archive.name
 
     def measure(self, record: StepRecord, measured: Footprint) -> None:
         """The load is over: charge what the step really takes."""

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Loader:
-    """One task per command; `report` receives the event that ends it."""
+    """One task per command. `report` gets the event that ends it, `unloaded` the archive and seconds of an unload."""
 
     def __init__(
         self,
@@ -33,12 +33,14 @@ class Loader:
         clock: Clock,
         footprints: Footprints,
         report: Callable[[Event], None],
+        unloaded: Callable[[str, float], None],
         retry_pause_s: float,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._footprints = footprints
         self._report = report
+        self._unloaded = unloaded
         self._retry_pause_s = retry_pause_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._began: dict[StepDigest, float] = {}
@@ -97,6 +99,7 @@ class Loader:
         return StepLoaded(now, step.digest, self._footprints.measured(step, measured, now - began))
 
     async def _unload(self, command: Unload) -> None:
+        began = self._clock.now()
         try:
             await self._engine.unload(command.digest)
         except EngineLost:
@@ -104,6 +107,7 @@ class Loader:
         except Exception:
             # What cannot be unloaded cannot be waited for either; the engine's own restart frees it.
             logger.exception("step %s: could not be unloaded", command.digest[:12])
+        self._unloaded(command.whose, self._clock.now() - began)
         self._report(StepUnloaded(self._clock.now(), command.digest))
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:

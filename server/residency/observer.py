@@ -24,6 +24,10 @@ class ResidencyObserver(Protocol):
         """An archive left memory, or is about to."""
         ...
 
+    def unloaded(self, name: str, unload_s: float) -> None:
+        """A step that the archive let go last is out of memory: seconds in the engine."""
+        ...
+
     def failed(self, name: str, reason: str) -> None:
         """An archive could not be staged or loaded; `reason` is the name of the error."""
         ...
@@ -46,6 +50,9 @@ class NobodyWatches:
         """Nothing."""
 
     def evicted(self, name: str, reason: str) -> None:
+        """Nothing."""
+
+    def unloaded(self, name: str, unload_s: float) -> None:
         """Nothing."""
 
     def failed(self, name: str, reason: str) -> None:

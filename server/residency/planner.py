@@ -116,7 +116,7 @@ class Planner:
         step.is_void = False  # loaded, then lost before we heard of it, or the other way round: start afresh
         self._count_loss(step, EngineLost(LOST_WHILE_LOADING))
         self._inventory.move(step, StepMove.UNLOAD)
-        self.house.commands.append(e.Unload(event.digest))
+        self.house.commands.append(e.Unload(event.digest, step.last_holder))
 
     def _step_failed(self, event: e.StepFailed) -> None:
         step = self._inventory.steps[event.digest]
@@ -263,7 +263,7 @@ class Planner:
             is_wanted = digest in kept or self._inventory.is_called(digest) or step.references
             if step.state is StepState.RESIDENT and not is_wanted:
                 self._inventory.move(step, StepMove.UNLOAD)
-                self.house.commands.append(e.Unload(digest))
+                self.house.commands.append(e.Unload(digest, step.last_holder))
 
     def _start(self) -> None:
         """Begin loads, in the order of admission, as many side by side as is allowed."""

@@ -8,7 +8,7 @@ from server.residency.states import ArchiveMove, ArchiveState, StepMove, StepSta
 class StepRecord:
     """One loaded copy of a step, however many archives share it."""
 
-    __slots__ = ("extra", "holders", "is_void", "losses", "out_of_memory", "references", "state", "step")
+    __slots__ = ("extra", "holders", "is_void", "last_holder", "losses", "out_of_memory", "references", "state", "step")
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -17,6 +17,8 @@ class StepRecord:
         """Keys of the archives that were admitted with this step."""
         self.holders = 0
         """How many of them stay. At 0 the step's memory is on its way back."""
+        self.last_holder = ""
+        """The archive that let it go last, to which the time of its unload is counted."""
         self.losses = 0
         self.out_of_memory = 0
         self.extra: Room | None = None

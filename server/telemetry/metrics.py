@@ -39,6 +39,12 @@ _SUMMARIES: Final[tuple[tuple[str, str, float, Callable[[ArchiveSums], Sum]], ..
         lambda sums: sums.load_s,
     ),
     (
+        "ModelUnloadingTime",
+        "Microseconds that the engine took to unload a step, counted to the archive that let it go last",
+        MICROSECONDS,
+        lambda sums: sums.unload_s,
+    ),
+    (
         "ModelDownloadingTime",
         "Microseconds that fetching and unpacking an archive took",
         MICROSECONDS,

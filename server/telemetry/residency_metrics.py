@@ -37,6 +37,10 @@ class ResidencyMetrics:
         self._resident -= 1
         self._sums.of(name).evictions += 1
 
+    def unloaded(self, name: str, unload_s: float) -> None:
+        """A step left memory."""
+        self._sums.of(name).unload_s.add(unload_s)
+
     def failed(self, name: str, reason: str) -> None:  # noqa: ARG002 - the answer and the log carry it
         """An archive could not be staged or loaded."""
         self._sums.of_any(name).load_errors += 1

@@ -36,6 +36,7 @@ class ArchiveSums:
         "load_errors",
         "load_s",
         "overhead_s",
+        "unload_s",
         "wait_s",
     )
 
@@ -47,6 +48,7 @@ class ArchiveSums:
         self.wait_s = Sum()
         self.load_s = Sum()
         self.download_s = Sum()
+        self.unload_s = Sum()
         self.errors = 0
         self.load_errors = 0
         self.evictions = 0

@@ -41,6 +41,7 @@ def test_metrics_follow_an_archive_through_its_life(start):
     assert page["LoadedModelCount",] == 0
     assert page["roundhouse_charged_bytes", "cpu"] == 0
     assert page["ModelEvictions_total", "echo.tar.gz"] == 1
+    assert page["ModelUnloadingTime_count", "echo.tar.gz"] == 1
 
 
 def test_metrics_count_errors_without_opening_labels_for_made_up_names(start):
