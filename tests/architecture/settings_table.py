@@ -24,7 +24,8 @@ def table() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"
-        rows.append(f"| `ROUNDHOUSE_{name.upper()}` | {default} | {' '.join((field.description or '').replace('|', '/').split())} |\n")
+        meaning = " ".join((field.description or "").replace("|", "/").split())
+        rows.append(f"| `ROUNDHOUSE_{name.upper()}` | {default} | {meaning} |\n")
     return HEAD + "".join(rows)
 
 
