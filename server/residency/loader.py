@@ -88,6 +88,12 @@ class Loader:
             return StepOutOfMemory(self._clock.now(), step.digest)
         except EngineLost as error:
             return StepLost(self._clock.now(), step.digest, error)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            lost = EngineLost(f"the engine gave up while it loaded step {step.name!r}")  # not we were cancelled: it was
+            return StepLost(self._clock.now(), step.digest, lost)
         except RoundhouseError as error:
             return StepFailed(self._clock.now(), step.digest, error)
         except Exception as error:

@@ -1,6 +1,7 @@
 """One server per engine and mode for all black-box tests; a test that would disturb others starts its own."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,26 @@ from tests.fakes.repositories import onnx_linear, python_echo
 from tests.integration.conftest import pytest_runtest_makereport  # noqa: F401 - shows servers' logs with failures
 from tests.integration.live_server import live_server
 
+HERE = Path(__file__).parent
 MULTI = {"SAGEMAKER_MULTI_MODEL": "true"}
+_shared: list[Client] = []
+"""Servers of this folder's fixtures that run. They are worth their memory only as long as tests of this folder follow."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After the folder's last test end its servers, which session fixtures would keep to the end of all tests."""
+    if nextitem is None or not nextitem.path.is_relative_to(HERE):
+        while _shared:
+            client = _shared.pop()
+            client.settle()
+            client.live.stop()
+
+
+def shared(client: Client) -> Client:
+    """Note a server for its end."""
+    _shared.append(client)
+    return client
 
 
 @pytest.fixture(scope="session", params=["embedded", pytest.param("triton", marks=pytest.mark.triton)])
@@ -35,7 +55,7 @@ def multi(engine, store, tmp_path_factory) -> Iterator[Client]:
     load_root.mkdir()
     flags = ("--engine", engine, "--store", store, "--load-root", load_root)
     with live_server(folder, *flags, environ=MULTI) as live:
-        client = Client(live, engine, folder, store, load_root)
+        client = shared(Client(live, engine, folder, store, load_root))
         yield client
         client.settle()
 
@@ -48,7 +68,7 @@ def single(engine, tmp_path_factory) -> Iterator[Client]:
     (folder / "models").mkdir()
     flags = ("--engine", engine, "--model", folder / "model", "--load-root", folder / "models")
     with live_server(folder, *flags) as live:
-        yield Client(live, engine, folder, load_root=folder / "models")
+        yield shared(Client(live, engine, folder, load_root=folder / "models"))
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +79,6 @@ def tight(engine, tmp_path_factory) -> Iterator[Client]:
     flags = ["--engine", engine, "--store", folder / "store", "--max-in-flight", 2, "--load-timeout-s", 1]
     flags += ["--request-timeout-s", 3, "--max-body", "64KiB", "--max-archive", "1MiB"]
     with live_server(folder, *flags) as live:
-        client = Client(live, engine, folder, folder / "store")
+        client = shared(Client(live, engine, folder, folder / "store"))
         client.add("echo.tar.gz", one(python_echo))
         yield client

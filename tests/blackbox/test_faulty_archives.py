@@ -1,5 +1,6 @@
 """Archives that are damaged, hostile or wrong: told clearly, remembered, and nothing of them stays on the disk."""
 
+import gzip
 import io
 import os
 import random
@@ -16,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.blackbox import steps
 from tests.blackbox.archives import files_below, link, one, pack, raw_tar
-from tests.blackbox.client import ONES
+from tests.blackbox.client import ONES, Client
 from tests.fakes.repositories import chain_ensemble, linear_pipeline, onnx_identity, onnx_linear, write_config
 from tests.integration.live_server import live_server
 from tests.integration.until import until
@@ -111,7 +112,7 @@ class Fault(NamedTuple):
 FAULTS = [
     Fault("empty", content(b"")),
     Fault("not a tar", content(b"these are not the bytes of a tar" * 100)),
-    Fault("gzip of nonsense", content(__import__("gzip").compress(random.Random(1).randbytes(5000)))),
+    Fault("gzip of nonsense", content(gzip.compress(random.Random(1).randbytes(5000)))),
     Fault("truncated", truncated),
     Fault("damaged", flipped),
     Fault("an empty tar", raw_tar),
@@ -219,8 +220,6 @@ def test_a_disk_that_is_full_is_507_and_loses_nothing(engine, tmp_path_factory):
     """The quota stands for the disk: what is served stays served, and the room that was taken comes back."""
     folder = tmp_path_factory.mktemp(f"narrow-{engine}")
     flags = ("--engine", engine, "--store", folder / "store", "--disk-quota", "300KiB")
-    from tests.blackbox.client import Client
-
     (folder / "store").mkdir()
     with live_server(folder, *flags) as live:
         client = Client(live, engine, folder, folder / "store")

@@ -1,7 +1,7 @@
 """An S3 that is there, that is gone, and that never answers. Does not depend on the engine."""
 
 import socket
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import boto3
 import pytest
@@ -64,24 +64,25 @@ def upload(writer, folder, *names) -> None:
 
 def test_archives_come_from_s3_and_stay_when_it_goes(tmp_path):
     port, clock = free_port(), SystemClock()
-    with s3(port) as endpoint, bucket(endpoint) as writer:
-        writer.create_bucket(Bucket="models")
-        upload(writer, tmp_path, "linear.tar.gz", "team/linear.tar.gz", "echo.tar.gz")
-        writer.put_object(Bucket="models", Key="prod/broken.tar.gz", Body=b"not a tar")
-        server = live_server(tmp_path, *FLAGS, "--s3-endpoint-url", endpoint, environ=CREDENTIALS)
-        live = server.__enter__()
-        client = Client(live, "embedded", tmp_path)
-        answer = client.ask("linear.tar.gz")
-        assert (answer.status_code, answer.headers["x-roundhouse-warmth"]) == (200, "store")
-        assert client.ask("team/linear.tar.gz").status_code == 200
-        assert client.ask("nowhere.tar.gz").status_code == 404
-        assert client.invoke("broken.tar.gz").status_code == 400
-        assert {"linear.tar.gz", "team/linear.tar.gz"} <= {
-            each["name"] for each in client.get("/admin/archives").json()["archives"]
-        }
-        writer.delete_object(Bucket="models", Key="prod/team/linear.tar.gz")
-        until(lambda: client.ask("team/linear.tar.gz").status_code == 404, 20, "the end of the archive")
-    try:
+    with ExitStack() as stack:
+        with s3(port) as endpoint, bucket(endpoint) as writer:
+            writer.create_bucket(Bucket="models")
+            upload(writer, tmp_path, "linear.tar.gz", "team/linear.tar.gz", "echo.tar.gz")
+            writer.put_object(Bucket="models", Key="prod/broken.tar.gz", Body=b"not a tar")
+            live = stack.enter_context(
+                live_server(tmp_path, *FLAGS, "--s3-endpoint-url", endpoint, environ=CREDENTIALS)
+            )
+            client = Client(live, "embedded", tmp_path)
+            answer = client.ask("linear.tar.gz")
+            assert (answer.status_code, answer.headers["x-roundhouse-warmth"]) == (200, "store")
+            assert client.ask("team/linear.tar.gz").status_code == 200
+            assert client.ask("nowhere.tar.gz").status_code == 404
+            assert client.invoke("broken.tar.gz").status_code == 400
+            assert {"linear.tar.gz", "team/linear.tar.gz"} <= {
+                each["name"] for each in client.get("/admin/archives").json()["archives"]
+            }
+            writer.delete_object(Bucket="models", Key="prod/team/linear.tar.gz")
+            until(lambda: client.ask("team/linear.tar.gz").status_code == 404, 20, "the end of the archive")
         began = clock.now()
         missing = client.ask("echo.tar.gz")
         assert missing.status_code == 503
@@ -95,8 +96,6 @@ def test_archives_come_from_s3_and_stay_when_it_goes(tmp_path):
             writer.create_bucket(Bucket="models")
             upload(writer, tmp_path / "again", "echo.tar.gz")
             until(lambda: client.ask("echo.tar.gz").status_code == 200, 20, "S3's return")
-    finally:
-        server.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -54,8 +54,9 @@ def are_gone(processes: list[psutil.Process]) -> bool:
 
 
 def shared_memory(client) -> list[str]:
-    """Shared memory of the server's steps."""
-    return [path.name for path in SHARED_MEMORY.iterdir() if path.name.startswith(f"roundhouse_{client.live.pid}_")]
+    """Shared memory of the steps of the server's tritonservers, as long as their folder is there to name them."""
+    folders = [folder.name for folder in (client.folder / "cache" / "triton").glob("triton-*")]
+    return [path.name for path in SHARED_MEMORY.iterdir() if any(f"_{name}_" in path.name for name in folders)]
 
 
 def kill(client) -> list[psutil.Process]:
@@ -160,7 +161,7 @@ def test_of_the_whole_server_leaves_no_process_and_a_cache_that_the_next_one_use
     client = Client(server, engine, tmp_path, tmp_path / "store")
     client.add("echo.tar.gz", one(steps.moody))
     assert client.ask("echo.tar.gz", text("hello")).status_code == 200
-    processes = tree(server.pid)
+    processes, segments = tree(server.pid), shared_memory(client)
     assert len(processes) > 1
     os.kill(server.pid, signal.SIGKILL)
     assert server.wait() == -signal.SIGKILL
@@ -170,6 +171,7 @@ def test_of_the_whole_server_leaves_no_process_and_a_cache_that_the_next_one_use
         answer = again.ask("echo.tar.gz", text("hello"))
         assert (answer.status_code, answer.headers["x-roundhouse-warmth"]) == (200, "disk")
         assert [file for file in (tmp_path / "cache" / "tmp").rglob("*") if file.is_file()] == []
+        assert [name for name in segments if (SHARED_MEMORY / name).exists()] == []
 
 
 def test_a_server_that_stops_leaves_nothing(engine, tmp_path):
@@ -178,6 +180,8 @@ def test_a_server_that_stops_leaves_nothing(engine, tmp_path):
         client = Client(live, engine, tmp_path, tmp_path / "store")
         client.add("echo.tar.gz", one(steps.moody))
         assert client.ask("echo.tar.gz", text("hello")).status_code == 200
-        processes = tree(live.pid)
+        processes, segments = tree(live.pid), shared_memory(client)
+        assert bool(segments) is (engine == "triton")
     assert are_gone(processes)
-    assert shared_memory(client) == []
+    assert [name for name in segments if (SHARED_MEMORY / name).exists()] == []
+    assert list(tmp_path.glob("cache/triton/*/run-*")) == []

@@ -161,3 +161,11 @@ async def test_over_budget_with_nothing_to_evict_is_shown(yard):
     it.engine.measured[step("a").digest] = Footprint({CPU: 35})
     with await it.residency.lease("a", 5.0):
         assert it.residency.snapshot()["devices"][CPU]["is_over_budget"]
+
+
+async def test_an_engine_that_cancels_its_own_load_does_not_leave_the_step_loading_for_ever(yard):
+    """As a channel that is closed does to the calls on it: the load counts as lost, and is tried again."""
+    it = yard(100, archive("a", step("a")), retry_pause_s=0.001)
+    it.engine.faults[step("a").digest] = [asyncio.CancelledError()]
+    assert await it.serve("a") == "disk"
+    assert it.engine.history == [("load", "a"), ("load", "a")]
