@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
-SECONDS = 5.0
+SECONDS = 3.0
 
 
 def _session(model: str) -> ort.InferenceSession:
