@@ -10,6 +10,7 @@ import numpy as np
 from builders.checkpoints.sentence_transformers import read, weights_sha256
 from builders.families import sentence_classifier, sentence_embedding
 from builders.families.sentence_embedding import Options
+from builders.pipeline.folder import work_folder
 from builders.pipeline.parity import embed
 from builders.pipeline.progress import CONSOLE
 from server.archive.unpack import UnpackLimits, unpack
@@ -53,12 +54,11 @@ def build_demo(to: Path) -> list[Path]:
 
 def _topic(base: Path, to: Path) -> Path:
     """Fit the topic head on the base's own embeddings."""
-    from builders.pipeline.folder import work_folder
-
     with work_folder(to.parent) as work:
+        folder = work / base.name
         with base.open("rb") as file:
-            unpack(file, work / "base", UnpackLimits(total_bytes=1 << 34))
-        tokenizer, graph = work / "base/tokenize/1/tokenizer.json", work / "base/encoder/1/model.onnx"
+            unpack(file, folder, UnpackLimits(total_bytes=1 << 34))
+        tokenizer, graph = folder / "tokenize/1/tokenizer.json", folder / "encoder/1/model.onnx"
         centroids = np.stack([embed(tokenizer, graph, list(texts), None).mean(axis=0) for texts in TOPICS.values()])
         centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
         head = sentence_classifier.Head(
@@ -66,7 +66,7 @@ def _topic(base: Path, to: Path) -> Path:
             bias=np.zeros(len(TOPICS), np.float32),
             labels=list(TOPICS),
         )
-        return sentence_classifier.build(base, head, "topic", to)
+        return sentence_classifier.build(folder, head, "topic", to)
 
 
 def _stamp() -> str:

@@ -24,9 +24,10 @@ from server.archive.unpack import UnpackLimits
 from server.codecs import registry
 from server.domain.clock import Clock, SystemClock
 from server.domain.errors import RoundhouseError
+from server.domain.model import CPU
 from server.domain.ports import Engine, EngineLifecycle
 from server.engines.completion import complete
-from server.engines.devices import budgets, gpu_memory_bytes
+from server.engines.devices import budgets
 from server.lifespan.order import Order, Wishes
 from server.lifespan.process import Life, listen, live
 from server.lifespan.welcome import welcome
@@ -76,12 +77,13 @@ def compose(settings: Settings, clock: Clock) -> House:
     threads = StoreThreads()
     registered = RegisteredFolders(settings.load_root)
     source = _source(settings, registered, threads, clock)
-    engine, lifecycle = _engine(settings, clock)
+    memory = budgets(settings.memory_budget, settings.gpu_memory_budget)
+    engine, lifecycle = _engine(settings, clock, gpus=sum(device != CPU for device in memory))
     metrics = Metrics()
     residency = Residency(
         engine,
         source,
-        budgets(settings.memory_budget, settings.gpu_memory_budget),
+        memory,
         clock,
         ResidencyOptions(
             max_parallel_loads=settings.max_parallel_loads,
@@ -116,17 +118,20 @@ def compose(settings: Settings, clock: Clock) -> House:
     return House(build_app(parts), Life(order.begin, order.drain, order.end), source.names)
 
 
+def _single(settings: Settings) -> tuple[str, Path] | None:
+    """Single-model mode: what the model is called, and where it lies."""
+    if settings.mode != "single" or settings.model is None:
+        return None
+    return settings.default_model or SINGLE, settings.model.resolve()
+
+
 def _wishes(settings: Settings) -> Wishes:
-    single = None
-    if settings.mode == "single" and settings.model is not None:
-        single = (settings.default_model or SINGLE, settings.model.resolve())
-    return Wishes(single, settings.preload, settings.pin, is_ready_at_once=settings.ping_mode == "live")
+    return Wishes(_single(settings), settings.preload, settings.pin, is_ready_at_once=settings.ping_mode == "live")
 
 
 def _default_model(settings: Settings) -> str | None:
-    if settings.mode == "single" and settings.model is not None:
-        return settings.default_model or SINGLE
-    return settings.default_model
+    single = _single(settings)
+    return single[0] if single else settings.default_model
 
 
 def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThreads, clock: Clock) -> ArchiveStore:
@@ -156,7 +161,7 @@ def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThr
     )
 
 
-def _engine(settings: Settings, clock: Clock) -> tuple[Engine, EngineLifecycle]:
+def _engine(settings: Settings, clock: Clock, gpus: int) -> tuple[Engine, EngineLifecycle]:
     """The engine that the settings name; `auto` takes Triton only where it is the container's own."""
     kind = settings.engine
     if kind == "auto":
@@ -172,7 +177,7 @@ def _engine(settings: Settings, clock: Clock) -> tuple[Engine, EngineLifecycle]:
                 extra_args=tuple(shlex.split(settings.triton_args)),
                 shm_default_bytes=settings.triton_shm_default,
                 shm_growth_bytes=settings.triton_shm_growth,
-                gpus=len(gpu_memory_bytes()),
+                gpus=gpus,
             ),
             clock,
             os.environ,
