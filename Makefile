@@ -16,12 +16,12 @@ help: ## this list
 $(VENV)/.runtime: pyproject.toml
 	@echo "== environment: creating $(VENV) (torch's CPU build is the largest part; about two minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[builders,demo]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[builders,dali,demo]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "== environment: test tools"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[builders,demo,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[builders,dali,demo,dev]"
 	@touch $@
 
 .PHONY: setup

@@ -29,11 +29,12 @@ def work_folder(beside: Path) -> Iterator[Path]:
 
 
 def place_step_sources(step: str, version_folder: Path) -> None:
-    """Copy a Python step's `model.py` and `logic.py` into its version folder."""
+    """Copy a Python step's sources (`model.py`, `logic.py` and what they import) into its version folder."""
     source = Path(__file__).resolve().parents[1] / "python_steps" / step
     version_folder.mkdir(parents=True, exist_ok=True)
-    for name in ("model.py", "logic.py"):
-        shutil.copyfile(source / name, version_folder / name)
+    for file in sorted(source.glob("*.py")):
+        if file.name != "__init__.py":
+            shutil.copyfile(file, version_folder / file.name)
 
 
 def finish(folder: Path, manifest: Manifest, to: Path) -> Path:

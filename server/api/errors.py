@@ -46,6 +46,7 @@ TABLE: Final[Mapping[type[e.RoundhouseError], Row]] = {
     e.WrongTarget: Row(400, 400, 400, "ValidationError"),
     e.PayloadTooLarge: Row(413, 413, 413, "RequestEntityTooLargeException"),
     e.UnsupportedMediaType: Row(415, 415, 415, "ModelError"),
+    e.NotAcceptable: Row(406, 406, 406, "ModelError"),
     e.ArchiveNotFound: Row(404, 404, 404, "ValidationError"),
     e.NotLoaded: Row(404, 404, 404, "ValidationError"),
     e.AlreadyLoaded: Row(409, 409, 409, "ValidationError"),

@@ -7,18 +7,19 @@
 | `application/vnd.sagemaker-triton.binary+json` | KServe v2 with binary tensors, SageMaker framing |
 | `application/octet-stream` | KServe v2 with binary tensors, `Inference-Header-Content-Length` framing |
 | `application/x-npy` | the only output as an .npy file |
+| what the archive's task writes (`image/png`, ...) | as the task's file says |
 
 Several types with `q` are honoured; the first that can be written wins. What a KServe body says about its own outputs
 (`binary_data`, `binary_data_output`) is stronger than the header, because Triton's clients rely on it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
 from server.codecs import media_type
-from server.domain.errors import UnsupportedMediaType
+from server.domain.errors import NotAcceptable
 
 
 class Form(Enum):
@@ -44,20 +45,30 @@ _FORM_BY_ESSENCE: Final[Mapping[str, Form]] = MappingProxyType(
 _WRITABLE: Final = ", ".join(essence for essence in _FORM_BY_ESSENCE if "*" not in essence)
 
 
-def choose(accept: str, npy_refusal: str) -> Form:
-    """Pick the form of the answer. `npy_refusal` says why the outputs do not fit an .npy file; empty: they do.
+def choose(accept: str, npy_refusal: str, task_types: Collection[str] = ()) -> Form | str:
+    """Pick the form of the answer: a `Form`, or one of `task_types` (essences that the archive's task writes).
+
+    `npy_refusal` says why the outputs do not fit an .npy file; empty: they do. The first of `task_types` that a
+    `type/*` matches is taken; `*/*` and `application/*` are `Form.NATURAL`.
 
     Raises:
-        UnsupportedMediaType: none of the accepted types can be written.
+        NotAcceptable: none of the accepted types can be written.
     """
     if not accept:
         return Form.NATURAL
     wanted = media_type.accepted(accept)
     for essence in wanted:
+        if essence in task_types:
+            return essence
         form = _FORM_BY_ESSENCE.get(essence)
         if form is not None and not (form is Form.NPY and npy_refusal):
             return form
+        if form is None and essence.endswith("/*"):
+            matching = next((kind for kind in task_types if kind.startswith(essence[:-1])), "")
+            if matching:
+                return matching
     if not wanted and not accept.strip():
         return Form.NATURAL
-    reason = npy_refusal if media_type.NPY in wanted else f"choose one of {_WRITABLE}"
-    raise UnsupportedMediaType(f"Accept {accept!r} cannot be written: {reason}")
+    also = "".join(f", {essence}" for essence in task_types if essence not in _FORM_BY_ESSENCE)
+    reason = npy_refusal if media_type.NPY in wanted else f"choose one of {_WRITABLE}{also}"
+    raise NotAcceptable(f"Accept {accept!r} cannot be written: {reason}")

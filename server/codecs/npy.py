@@ -12,7 +12,7 @@ import numpy as np
 
 from server.codecs import kserve_binary, media_type
 from server.codecs.kserve_request import check_presence, check_shape
-from server.domain.errors import InvalidRequest, UnsupportedMediaType
+from server.domain.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType
 from server.domain.inference import NUMPY_BY_DATATYPE, Array, InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import StagedArchive
 from server.domain.payload import Answer
@@ -83,10 +83,10 @@ class NpyReply:
     output: str = ""
 
     def encode(self, response: InferenceResponse, model_name: str) -> Answer:
-        """Write the answer. Raises UnsupportedMediaType where it is not one numeric tensor."""
+        """Write the answer. Raises NotAcceptable where it is not one numeric tensor."""
         tensors = [tensor for tensor in response.outputs if self.output in ("", tensor.name)]
         if len(tensors) != 1 or tensors[0].datatype == "BYTES":
-            raise UnsupportedMediaType(
+            raise NotAcceptable(
                 f"the answer of '{model_name}' is not one numeric tensor: {media_type.NPY} is not possible"
             )
         array = np.asarray(tensors[0].data, order="C")

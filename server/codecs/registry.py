@@ -4,40 +4,29 @@
 |---|---|
 | (header `Inference-Header-Content-Length`) | KServe v2 with binary tensors, whatever the Content-Type says |
 | `application/vnd.sagemaker-triton.binary+json;json-header-size=N` | KServe v2 with binary tensors; N = 0: raw |
+| what the archive's task reads (`tasks/table.py`): `text/plain`, `image/jpeg`, ... | as the task's file says |
 | `application/x-npy` | one numpy array |
-| `text/plain` | one text, where the archive takes texts |
-| anything else, and none | JSON: KServe v2, or `{"inputs": "text"}` where the archive takes texts; empty: raw |
+| anything else, and none | JSON: the task's own, or KServe v2; empty: raw |
 
 JSON is recognised under any Content-Type, because SageMaker's clients send it as `application/octet-stream`, and
 curl and browsers as whatever their default is.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
 
-from server.codecs import (
-    json_task,
-    kserve_binary,
-    kserve_json,
-    kserve_reply,
-    kserve_request,
-    media_type,
-    negotiation,
-    npy,
-    task_reply,
-    text,
-    text_input,
-)
+from server.codecs import kserve_binary, kserve_json, kserve_reply, kserve_request, media_type, negotiation, npy
 from server.codecs.media_type import MediaType
 from server.codecs.negotiation import Form
-from server.domain.errors import InvalidRequest, UnsupportedMediaType
-from server.domain.inference import InferenceRequest
+from server.codecs.tasks.table import task_of
+from server.codecs.tasks.task import Asked, Task, Write
+from server.domain.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType
+from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import StagedArchive
-from server.domain.payload import Decoded, Payload
+from server.domain.payload import Answer, Decoded, Payload
 
-_Codec: TypeAlias = Callable[[Payload, MediaType, StagedArchive], Decoded]
-_READABLE: Final = f"{media_type.JSON}, {media_type.SAGEMAKER_BINARY}, {media_type.NPY}"
+_READABLE: Final = (media_type.JSON, media_type.SAGEMAKER_BINARY, media_type.NPY)
 
 
 def decode(payload: Payload, archive: StagedArchive) -> Decoded:
@@ -45,43 +34,36 @@ def decode(payload: Payload, archive: StagedArchive) -> Decoded:
 
     Raises:
         InvalidRequest: the payload does not decode, or does not fit the archive's signature.
-        UnsupportedMediaType: no codec reads the Content-Type, or writes the Accept, for this archive.
+        UnsupportedMediaType: no codec reads the Content-Type for this archive.
+        NotAcceptable: no codec writes what Accept asks for.
     """
     if payload.json_header_size is not None:
         return _framed(payload, payload.json_header_size, archive)
     content = media_type.parse(payload.content_type)
-    return _CODEC_BY_ESSENCE.get(content.essence, _any)(payload, content, archive)
+    if content.essence == media_type.SAGEMAKER_BINARY:
+        size = content.parameters.get(kserve_binary.HEADER_SIZE_PARAMETER)
+        if size is not None:  # without a size there is nothing behind the JSON
+            return _framed(payload, kserve_binary.parse_header_size(size), archive)
+    task = task_of(archive)
+    read = task.reads.get(content.essence)
+    asked = None if read is None else read(payload, content, archive)
+    if asked is not None:
+        return _task(asked, task, payload, archive)
+    if content.essence == media_type.NPY:
+        return _npy(payload, archive)
+    return _any(payload, content, task, archive)
 
 
-def _sagemaker_binary(payload: Payload, content: MediaType, archive: StagedArchive) -> Decoded:
-    size = content.parameters.get(kserve_binary.HEADER_SIZE_PARAMETER)
-    if size is None:  # without a size there is nothing behind the JSON
-        return _any(payload, content, archive)
-    return _framed(payload, kserve_binary.parse_header_size(size), archive)
-
-
-def _npy(payload: Payload, _: MediaType, archive: StagedArchive) -> Decoded:
+def _npy(payload: Payload, archive: StagedArchive) -> Decoded:
     request = npy.decode(payload.body, archive)
     refusal = npy.refusal(archive, ())
-    form = negotiation.choose(payload.accept, refusal)
+    form = _form(request, payload, archive)
     if form is Form.NATURAL and not refusal:
         return Decoded(request, npy.NpyReply().encode)
     return _kserve({}, request, form, payload, archive)
 
 
-def _text(payload: Payload, content: MediaType, archive: StagedArchive) -> Decoded:
-    spec = text_input.text_input(archive.signature)
-    if spec is None:
-        return _any(payload, content, archive)
-    if _looks_like_object(payload.body):
-        document = _kserve_document(payload.body)
-        if document is not None:
-            return _json(document, payload, archive)
-    request = text.decode(bytes(payload.body), content.parameters.get("charset", "utf-8"), spec, archive)
-    return _task(request, payload, archive)
-
-
-def _any(payload: Payload, content: MediaType, archive: StagedArchive) -> Decoded:
+def _any(payload: Payload, content: MediaType, task: Task, archive: StagedArchive) -> Decoded:
     if media_type.SAGEMAKER_BINARY in payload.content_type and content.essence != media_type.SAGEMAKER_BINARY:
         raise InvalidRequest(
             f"expect MIME type for binary data starts with {media_type.SAGEMAKER_BINARY}, got: {payload.content_type}"
@@ -97,20 +79,13 @@ def _any(payload: Payload, content: MediaType, archive: StagedArchive) -> Decode
             raise
         raise UnsupportedMediaType(
             f"Content-Type {payload.content_type!r} is not read for archive '{archive.name}'; "
-            f"send {_readable(archive)}, or KServe JSON under any Content-Type"
+            f"send {', '.join(dict.fromkeys((*_READABLE, *task.reads)))}, or KServe JSON under any Content-Type"
         ) from error
-    return _json(document, payload, archive)
-
-
-_CODEC_BY_ESSENCE: Final[Mapping[str, _Codec]] = MappingProxyType(
-    {
-        media_type.SAGEMAKER_BINARY: _sagemaker_binary,
-        media_type.NPY: _npy,
-        media_type.TEXT: _text,
-        media_type.JSON: _any,
-        media_type.OCTET_STREAM: _any,
-    }
-)
+    asked = task.read_json(document, payload, archive)
+    if asked is not None:
+        return _task(asked, task, payload, archive)
+    request = kserve_request.decode(document, memoryview(b""), archive)
+    return _kserve(document, request, _form(request, payload, archive), payload, archive)
 
 
 def _framed(payload: Payload, header_size: int, archive: StagedArchive) -> Decoded:
@@ -119,57 +94,59 @@ def _framed(payload: Payload, header_size: int, archive: StagedArchive) -> Decod
     if head:
         document = kserve_json.load(head)
         request = kserve_request.decode(document, tail, archive)
-        form = negotiation.choose(payload.accept, npy.refusal(archive, request.outputs) if payload.accept else "")
-        return _kserve(document, request, form, payload, archive)
+        return _kserve(document, request, _form(request, payload, archive), payload, archive)
     tensor = kserve_binary.raw_input(payload.body, archive)
     request = InferenceRequest({tensor.name: tensor})
-    form = negotiation.choose(payload.accept, npy.refusal(archive, ()))
+    form = _form(request, payload, archive)
     if form is Form.NPY:
         return Decoded(request, npy.NpyReply().encode)
+    if isinstance(form, str):
+        return _kserve({}, request, form, payload, archive)
     plan = kserve_reply.raw_plan(archive.signature, form, payload.json_header_size is not None)
     return Decoded(request, plan.encode)
 
 
-def _json(document: Any, payload: Payload, archive: StagedArchive) -> Decoded:
-    if json_task.is_task(document):
-        spec = text_input.text_input(archive.signature)
-        if spec is not None:
-            return _task(json_task.decode(document, spec, archive), payload, archive)
-    request = kserve_request.decode(document, memoryview(b""), archive)
-    form = negotiation.choose(payload.accept, npy.refusal(archive, request.outputs) if payload.accept else "")
-    return _kserve(document, request, form, payload, archive)
+def _form(request: InferenceRequest, payload: Payload, archive: StagedArchive) -> Form | str:
+    """How a KServe request's answer is to be written; of the task's types only those that KServe has not itself."""
+    if not payload.accept:
+        return Form.NATURAL
+    own = [essence for essence in task_of(archive).writes if essence not in (media_type.JSON, media_type.NPY)]
+    return negotiation.choose(payload.accept, npy.refusal(archive, request.outputs), own)
 
 
 def _kserve(
-    document: Mapping[str, Any], request: InferenceRequest, form: Form, payload: Payload, archive: StagedArchive
+    document: Mapping[str, Any], request: InferenceRequest, form: Form | str, payload: Payload, archive: StagedArchive
 ) -> Decoded:
+    if isinstance(form, str):
+        return _written(Asked(request), task_of(archive).writes[form], archive)
     plan = kserve_reply.plan(document, archive.signature, form, payload.json_header_size is not None)
     if form is not Form.NPY:
         return Decoded(request, plan.encode)
     if any(wish.classes for wish in plan.wishes.values()):
-        raise UnsupportedMediaType(f"a classification cannot be written as {media_type.NPY}")
+        raise NotAcceptable(f"a classification cannot be written as {media_type.NPY}")
     return Decoded(request, npy.NpyReply("".join(request.outputs)).encode)
 
 
-def _task(request: InferenceRequest, payload: Payload, archive: StagedArchive) -> Decoded:
-    form = negotiation.choose(payload.accept, npy.refusal(archive, ()) if payload.accept else "")
-    if form in (Form.NATURAL, Form.JSON):
-        return Decoded(request, task_reply.plan(archive).encode)
-    return _kserve({}, request, form, payload, archive)
+def _task(asked: Asked, task: Task, payload: Payload, archive: StagedArchive) -> Decoded:
+    form: Form | str = Form.NATURAL
+    if payload.accept:
+        form = negotiation.choose(payload.accept, npy.refusal(archive, ()), task.writes)
+    if form is Form.NATURAL:
+        form = next(iter(task.writes))
+    if isinstance(form, str):
+        return _written(asked, task.writes[form], archive)
+    return _kserve({}, asked.request, form, payload, archive)
+
+
+def _written(asked: Asked, write: Write, archive: StagedArchive) -> Decoded:
+    return Decoded(asked.request, partial(_encode, asked, write, archive))
+
+
+def _encode(
+    asked: Asked, write: Write, archive: StagedArchive, response: InferenceResponse, _model_name: str
+) -> Answer:
+    return write(response, asked, archive)
 
 
 def _looks_like_object(body: bytes | memoryview) -> bool:
     return bytes(body[:64]).lstrip().startswith(b"{")
-
-
-def _kserve_document(body: bytes | memoryview) -> object:
-    """The KServe request that a `text/plain` body is (browsers send JSON so); None where it is just a text."""
-    try:
-        document = kserve_json.load(body)
-    except InvalidRequest:
-        return None
-    return document if isinstance(document, dict) and not json_task.is_task(document) and "inputs" in document else None
-
-
-def _readable(archive: StagedArchive) -> str:
-    return _READABLE if text_input.text_input(archive.signature) is None else f"{_READABLE}, {media_type.TEXT}"

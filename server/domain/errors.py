@@ -5,7 +5,8 @@ RoundhouseError
 │   ├── InvalidRequest         the payload does not decode, or does not fit the model
 │   ├── WrongTarget            no archive is named, or two different ones
 │   ├── PayloadTooLarge        a body over the limit
-│   ├── UnsupportedMediaType   no codec reads the Content-Type (or writes the Accept) for this model
+│   ├── UnsupportedMediaType   no codec reads the Content-Type for this model
+│   ├── NotAcceptable          no codec writes what Accept asks for
 │   ├── ArchiveNotFound        no archive of that name in any source
 │   ├── NotLoaded              an explicitly managed model id that is not loaded
 │   ├── AlreadyLoaded          LOAD of an id that is already there
@@ -55,7 +56,11 @@ class PayloadTooLarge(ClientError):
 
 
 class UnsupportedMediaType(ClientError):
-    """No codec reads this Content-Type, or writes this Accept, for this model."""
+    """No codec reads this Content-Type for this model."""
+
+
+class NotAcceptable(ClientError):
+    """No codec writes the answer as Accept asks for it."""
 
 
 class ArchiveNotFound(ClientError):

@@ -26,6 +26,8 @@ class Payload:
     content_type: str = ""
     accept: str = ""
     json_header_size: int | None = None
+    is_stream: bool = False
+    """Whether the caller reads a stream of answers; a model may then send what it has on the way."""
 
 
 @dataclass(frozen=True, slots=True)

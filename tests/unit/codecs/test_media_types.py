@@ -4,7 +4,7 @@ import pytest
 
 from server.codecs import media_type, negotiation
 from server.codecs.negotiation import Form
-from server.domain.errors import InvalidRequest, UnsupportedMediaType
+from server.domain.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType
 from tests.unit.codecs.codec_archives import SAGEMAKER, archive, ask, document, echo, tensor, written
 
 JSON = b'{"inputs":[{"name":"X","shape":[1],"datatype":"FP32","data":[1]}]}'
@@ -62,7 +62,7 @@ def test_choose(accept, form):
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "text/csv, text/html"])
 def test_accept_that_cannot_be_written(accept):
-    with pytest.raises(UnsupportedMediaType, match="cannot be written"):
+    with pytest.raises(NotAcceptable, match="cannot be written"):
         ask(echo("FP32"), JSON, accept=accept)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from server.codecs import npy
-from server.domain.errors import InvalidRequest, UnsupportedMediaType
+from server.domain.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType
 from tests.unit.codecs.codec_archives import EMBEDDING, archive, ask, document, echo, tensor, written
 
 NPY = "application/x-npy"
@@ -111,7 +111,7 @@ def test_npy_is_the_natural_answer_to_npy():
 @pytest.mark.parametrize("outputs", [[("Y", "FP32", (1,)), ("Z", "FP32", (1,))], [("Y", "BYTES", (1,))]])
 def test_where_npy_cannot_hold_the_answer(outputs):
     target = archive([("X", "FP32", (-1,))], outputs)
-    with pytest.raises(UnsupportedMediaType, match="x-npy holds"):
+    with pytest.raises(NotAcceptable, match="x-npy holds"):
         ask(target, document([1, 2]), accept=NPY)
     assert written(ask(target, saved(np.ones(2, np.float32)), NPY))[0].content_type == "application/json"
     assert written(ask(target, document([1, 2]), accept=f"{NPY}, */*;q=0.1"))[0].content_type == "application/json"
@@ -125,11 +125,11 @@ def test_one_listed_output_of_several():
 
 
 def test_a_model_that_answers_otherwise_than_it_declared():
-    with pytest.raises(UnsupportedMediaType, match="not one numeric tensor"):
+    with pytest.raises(NotAcceptable, match="not one numeric tensor"):
         written(ask(echo("FP32"), document([1, 2]), accept=NPY), tensor("Y", "BYTES", [b"x"]))
 
 
 def test_classification_has_no_npy():
     doc = document([1, 2], outputs=[{"name": "Y", "parameters": {"classification": 1}}])
-    with pytest.raises(UnsupportedMediaType, match="classification"):
+    with pytest.raises(NotAcceptable, match="classification"):
         ask(echo("FP32"), doc, accept=NPY)

@@ -1,0 +1,55 @@
+"""`roundhouse build sentence-embedding`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from builders.cli.options import format_option, name_option, output_option, say_next, target_file
+from builders.pipeline.progress import CONSOLE
+
+
+@click.command("sentence-embedding")
+@click.option(
+    "--model",
+    default="all-MiniLM-L6-v2",
+    show_default=True,
+    help="Checkpoint folder, hub id, or a packaged model's name.",
+)
+@name_option
+@click.option(
+    "--layout",
+    type=click.Choice(["pooled", "three-step"]),
+    default="pooled",
+    show_default=True,
+    help="pooled: pooling inside the graph. three-step: preprocess, bert, postprocess as in AWS's walk-through.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="int8 is smaller, and checked by cosine.",
+)
+@click.option(
+    "--target", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Where the encoder will run."
+)
+@click.option(
+    "--max-batch-size", type=click.IntRange(1, 4096), default=64, show_default=True, help="Most texts in one request."
+)
+@click.option(
+    "--measure/--no-measure", "is_measured", default=True, help="Measure footprint and latency into the manifest."
+)
+@output_option
+@format_option
+def sentence_embedding(model: str, name: str | None, output: Path | None, form: str, **choices: Any) -> None:
+    """Sentence embeddings: text in (INPUT0), one vector per text out (OUTPUT0).
+
+    The checkpoint's own files decide about maximal length, pooling and normalisation. The finished archive is compared
+    with sentence-transformers; the build fails if it differs by more than 1e-4 (int8: cosine below 0.95).
+    """
+    from builders.families import sentence_embedding as family
+
+    named = name or Path(model).name.lower()
+    CONSOLE.print(f"[bold]sentence-embedding[/bold] {model}")
+    say_next(family.build(family.Options(model=model, name=named, **choices), target_file(output, named, form)))

@@ -1,0 +1,48 @@
+"""What a task is: how its own payloads are read and its answers written, beside KServe, which every archive takes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from server.codecs.media_type import MediaType
+from server.domain.inference import InferenceRequest, InferenceResponse
+from server.domain.model import StagedArchive
+from server.domain.payload import Answer, Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and what the writer of its answer has to know of it (the task's own business; None of KServe's)."""
+
+    request: InferenceRequest
+    memo: Any = None
+
+
+Read: TypeAlias = Callable[[Payload, MediaType, StagedArchive], Asked | None]
+"""Reads a body of one Content-Type. None: this body is not the task's; it is read as JSON or KServe instead.
+
+Raises InvalidRequest, UnsupportedMediaType.
+"""
+ReadJson: TypeAlias = Callable[[Any, Payload, StagedArchive], Asked | None]
+"""Reads a parsed JSON document. None: it is not of this task; it is read as a KServe request instead."""
+Write: TypeAlias = Callable[[InferenceResponse, Asked, StagedArchive], Answer]
+"""Writes an answer. `Asked.memo` is None where the request was a KServe one. Raises InvalidRequest, InferenceFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task's payloads. `writes` is by essence, the natural form first."""
+
+    name: str
+    read_json: ReadJson
+    reads: Mapping[str, Read]
+    writes: Mapping[str, Write]
+
+
+def _no_json(_document: Any, _payload: Payload, _archive: StagedArchive) -> None:
+    return None
+
+
+NO_TASK: Final = Task("", _no_json, MappingProxyType({}), MappingProxyType({}))
+"""An archive that takes KServe requests only."""
