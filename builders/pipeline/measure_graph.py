@@ -1,4 +1,4 @@
-"""What an ONNX graph takes on the CPU: memory and time, measured in a process of its own so that nothing else is counted."""
+"""What an ONNX graph takes on the CPU: memory and time, in a process of its own, so that nothing else is counted."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def measure_graph(model: Path, feeds: Mapping[str, npt.NDArray[Any]]) -> Measure
     """Load `model` and run it on `feeds` (by input name) for about a second, in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "feeds.npz")
-        np.savez(file, **dict(feeds))  # type: ignore[arg-type] # numpy's stub takes the names for its own keywords
+        np.savez(file, **dict(feeds))
         done = subprocess.run(
             [sys.executable, "-c", _PROBE, str(model), str(file)], capture_output=True, text=True, check=True
         )
