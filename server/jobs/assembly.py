@@ -1,0 +1,72 @@
+"""Puts asynchronous inference together, with boto3's clients. Blocking: boto3 takes a moment to read its models."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from server.domain.clock import Clock
+from server.jobs.async_inference import Places
+from server.jobs.async_jobs import AsyncJobs, JobOptions
+from server.jobs.journal import Journal
+from server.jobs.journal_files import JournalFiles
+from server.jobs.locations import S3Folder
+from server.jobs.notify import Silence, SnsTopics, Topic
+from server.jobs.object_store import S3Objects
+from server.jobs.ports import Invoke, Notifier
+from server.jobs.processing import Processing
+from server.jobs.worker import Worker
+from server.store.s3_options import S3Options
+from server.store.threads import StoreThreads
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncOptions:
+    """What an operator decides; see the settings of the same names, `async_...`."""
+
+    output: str
+    failures: str | None
+    journal_dir: Path
+    success_topic: str | None = None
+    error_topic: str | None = None
+    s3_endpoint_url: str | None = None
+    concurrency: int = 4
+    queue_limit: int = 1000
+    max_input_bytes: int = 1 << 30
+
+
+def assemble(options: AsyncOptions, invoke: Invoke, clock: Clock) -> AsyncJobs:
+    """Make what `main` hands to the surfaces. Raises ValueError for what is no S3 folder, or no SNS topic."""
+    output = S3Folder.read(options.output)
+    places = Places(output, S3Folder.read(options.failures) if options.failures else output)
+    # Not the pools of the archive store: a load must not wait for a thousand results, nor they for it.
+    threads = StoreThreads(checks=2 * options.concurrency, transfers=2)
+    parallel = max(S3Options("").transfer_threads, options.concurrency)  # what the pool of connections is sized by
+    s3 = S3Options(output.bucket, endpoint_url=options.s3_endpoint_url, transfer_threads=parallel)
+    objects = S3Objects(s3.client, threads, options.max_input_bytes)
+    journal = Journal(JournalFiles(options.journal_dir))
+    worker = Worker(
+        Processing(invoke, objects, journal, threads), objects, _notifier(options, threads), journal, threads, clock
+    )
+    return AsyncJobs(worker, journal, threads, clock, JobOptions(places, options.concurrency, options.queue_limit))
+
+
+def _notifier(options: AsyncOptions, threads: StoreThreads) -> Notifier:
+    success = Topic.read(options.success_topic) if options.success_topic else None
+    error = Topic.read(options.error_topic) if options.error_topic else None
+    if success is None and error is None:
+        return Silence()
+    return SnsTopics(_sns, success, error, threads)
+
+
+def _sns(region: str) -> Any:
+    """An SNS client, as patient as the store's; another endpoint than AWS's is `AWS_ENDPOINT_URL_SNS`."""
+    patience = S3Options("")
+    config = Config(
+        connect_timeout=patience.connect_timeout_s,
+        read_timeout=patience.read_timeout_s,
+        retries={"total_max_attempts": patience.attempts, "mode": "standard"},
+    )
+    return boto3.session.Session().client("sns", region_name=region, config=config)
