@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 ARCHIVES ?= model_repository/archives
 PORT ?= 8080
 SERVE_FLAGS ?=
+GPU_ARCHIVES ?= model_repository/gpu-archives
+CHECK_FLAGS ?=
 TRITON := .triton
 
 .PHONY: help
@@ -72,6 +74,15 @@ golden: $(VENV)/.dev ## rewrite the golden files; read the diff before you commi
 .PHONY: bench
 bench: archives ## measure the front end against the bare engine; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks
+
+.PHONY: gpu-archives
+gpu-archives: $(VENV)/.runtime ## build archives for a GPU host (needs no GPU)
+	@$(BIN)/roundhouse build sentence-embedding --name minilm --target gpu --precision fp16 -o $(GPU_ARCHIVES)/minilm.tar.gz
+	@$(BIN)/roundhouse build image-classification --weights efficientnet-lite0 --target gpu -o $(GPU_ARCHIVES)/efficientnet-lite0.tar.gz
+
+.PHONY: gpu-check
+gpu-check: archives gpu-archives ## on a GPU host with Docker: parity and speed of each family, one report
+	@docker/gpu_check.sh $(GPU_ARCHIVES) $(ARCHIVES) $(CHECK_FLAGS)
 
 .PHONY: ci
 ci: test ## what CI runs

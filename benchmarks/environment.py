@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,6 @@ PACKAGES = ("onnxruntime", "numpy", "uvicorn", "httptools", "uvloop", "fastapi",
 def environment() -> dict[str, object]:
     """Processor, cores, memory, versions and the commit."""
     named = (line.split(":")[1].strip() for line in _CPU.read_text().splitlines() if line.startswith("model name"))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "cpu": next(named, "unknown"),
         "cores": len(os.sched_getaffinity(0)),
@@ -21,6 +21,16 @@ def environment() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _commit() or "unknown",
         "note": "load generator and server share the cores; machines are noisy: read ratios, not absolute figures",
     }
+
+
+def _commit() -> str:
+    """Empty where there is no git, as in a container."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    return subprocess.run(
+        [git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()

@@ -1,6 +1,7 @@
 """Starts what is measured, in processes of its own, and stops it by process id."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,10 +17,11 @@ ROUNDHOUSE = Path(sys.executable).with_name("roundhouse")
 
 
 @contextmanager
-def serving(store: Path, *flags: str) -> Iterator[int]:
-    """A Roundhouse on a free loopback port; yields the port once it says it is ready."""
+def serving(store: Path, *flags: str, log: Path | None = None) -> Iterator[int]:
+    """A Roundhouse on a free loopback port; yields the port once it says it is ready. `log` gets what it logs."""
     command = [str(ROUNDHOUSE), "serve", "--store", str(store), "--host", "127.0.0.1", "--port", "0", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with open(log or os.devnull, "wb") as errors:  # noqa: PTH123 - devnull is no path
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
         assert process.stdout is not None
         for line in process.stdout:

@@ -1,10 +1,14 @@
 """What the commands of all families have in common: name, output, format, and the last lines."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from builders.pipeline.progress import CONSOLE
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 ARCHIVES = Path("model_repository/archives")
 _BY_FORMAT = {"tar.gz": ".tar.gz", "tar.zst": ".tar.zst", "folder": ""}
@@ -41,3 +45,17 @@ format_option = click.option(
     show_default=True,
     help="Form of the archive, without --output.",
 )
+target_option = click.option(
+    "--target", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Where the graphs will run."
+)
+accelerator_option = click.option(
+    "--accelerator",
+    type=click.Choice(["tensorrt", "onnxruntime-tensorrt", "onnxruntime-cuda"]),
+    help="With --target gpu: tensorrt compiles plans now, on the GPU that will serve (docs/gpu.md); "
+    "onnxruntime-tensorrt compiles at the first load; onnxruntime-cuda does not compile  [default: onnxruntime-cuda]",
+)
+
+
+def gpu_options(command: Command) -> Command:
+    """`--target` and `--accelerator`, which `builders.triton_config.accelerated.placement` puts together."""
+    return target_option(accelerator_option(command))

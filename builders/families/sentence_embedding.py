@@ -8,24 +8,32 @@ Two layouts with the same public face (INPUT0 BYTES [-1, 1], OUTPUT0 FP32 [-1, w
 Reference: the checkpoint itself, run by sentence-transformers; the build fails where the archive differs from it.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from builders.checkpoints.sentence_transformers import SentenceCheckpoint, read
-from builders.export import optimise, quantise, torch_onnx
+from builders.compile.archive_plans import compile_steps, require_compiler
+from builders.compile.tensorrt_plan import PlanOptions
+from builders.export import half, optimise, quantise, sentence_encoder
 from builders.pipeline import folder as pipeline
+from builders.pipeline.content_key import content_key
 from builders.pipeline.extras import need
 from builders.pipeline.measure import Measured, measure_text_model
-from builders.pipeline.parity import check_embeddings, provenance
+from builders.pipeline.parity import MIN_COSINE, MIN_COSINE_FP16, check_embeddings, provenance
 from builders.pipeline.progress import stage
+from builders.triton_config import accelerated
 from builders.triton_config import model as triton
+from builders.triton_config.agreement import check_agreement
+from builders.triton_config.profile import Profile, Range, as_facts, profile_of
 from server.archive.manifest import Manifest
 
 Layout: TypeAlias = Literal["pooled", "three-step"]
-Precision: TypeAlias = Literal["fp32", "int8"]
 TASK = "sentence-embedding"
-_IDS = ("input_ids", "attention_mask", "token_type_ids")
+_IDS = sentence_encoder.INPUTS
+_USUAL_TOKENS = 64
+"""Most texts are sentences: what GPU kernels are tuned for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,17 @@ class Options:
     model: str = "all-MiniLM-L6-v2"
     name: str = "minilm"
     layout: Layout = "pooled"
-    precision: Precision = "fp32"
+    precision: accelerated.Precision = "fp32"
     target: triton.Target = "cpu"
     max_batch_size: int = 64
     is_measured: bool = True
+    accelerator: accelerated.Accelerator | None = None
+    """How a GPU runs the encoder; `None` is the default one, and the only choice on a CPU."""
+
+    @property
+    def where(self) -> accelerated.Placement:
+        """Raises click.UsageError where target, accelerator and precision do not go together."""
+        return accelerated.placement(self.target, self.accelerator, self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +75,19 @@ def build(options: Options, to: Path) -> Path:
     """Build the archive `to`; returns its path.
 
     Raises:
-        UnusableCheckpoint, MissingExtra: before anything is written.
+        UnusableCheckpoint, MissingExtra, click.UsageError: before anything is written.
         ParityFailed: the archive would not equal the reference; nothing is left behind.
+        PlanFailed, NoUsableGpu: TensorRT cannot compile the encoder here.
     """
+    where = options.where
+    require_compiler(where)
     checkpoint = read(options.model)
     names = _NAMES[options.layout]
     with pipeline.work_folder(to.parent) as work:
         root = work / "archive"
         with stage("tokenizer"):
             _tokenize_step(checkpoint, options, names.tokenize, root)
-        _encoder_step(checkpoint, options, names, root, work)
+        profile = _encoder_step(checkpoint, options, names, root, work)
         _ensemble(checkpoint, options, names, root)
         if options.layout == "three-step":
             _pool_step(checkpoint, options, root)
@@ -78,7 +96,12 @@ def build(options: Options, to: Path) -> Path:
         with stage("parity with sentence-transformers"):
             pooling = (checkpoint.pooling, checkpoint.is_normalized) if options.layout == "three-step" else None
             parity = check_embeddings(
-                checkpoint.folder, tokenizer, graph, pooling, is_exact=options.precision == "fp32"
+                checkpoint.folder,
+                tokenizer,
+                graph,
+                pooling,
+                is_exact=options.precision == "fp32",
+                min_cosine=MIN_COSINE_FP16 if options.precision == "fp16" else MIN_COSINE,
             )
         measured = None
         if options.is_measured:
@@ -86,7 +109,9 @@ def build(options: Options, to: Path) -> Path:
                 measured = measure_text_model(
                     tokenizer, graph, "The quick brown fox jumps over the lazy dog near the river bank."
                 )
-        manifest = _manifest(checkpoint, options, names, parity, measured)
+        manifest = _manifest(checkpoint, options, names, parity, measured, profile)
+        if where.is_plan:
+            manifest = compile_steps(root, manifest, PlanOptions())
         return pipeline.finish(root, manifest, to)
 
 
@@ -110,32 +135,54 @@ def _tokenize_step(checkpoint: SentenceCheckpoint, options: Options, name: str, 
     (root / name / "config.pbtxt").write_text(triton.text(config))
 
 
-def _encoder_step(checkpoint: SentenceCheckpoint, options: Options, names: _Names, root: Path, work: Path) -> None:
+def _encoder_step(checkpoint: SentenceCheckpoint, options: Options, names: _Names, root: Path, work: Path) -> Profile:
+    """Write the encoder; returns the shapes that a GPU must take, {} on a CPU."""
     version = root / names.encoder / "1"
     version.mkdir(parents=True)
+    graph = _graph(checkpoint, options, names, version, work)
+    width = checkpoint.width
+    inputs = [triton.Field(ids, "TYPE_INT64", (triton.DYNAMIC,)) for ids in _IDS]
+    outputs = [
+        triton.Field(names.encoded, "TYPE_FP32", (width,) if options.layout == "pooled" else (triton.DYNAMIC, width))
+    ]
+    profile: Profile = {}
+    if options.target == "gpu":
+        tokens = Range(1, min(_USUAL_TOKENS, checkpoint.max_length), checkpoint.max_length)
+        profile = profile_of(inputs, options.max_batch_size, {ids: [tokens] for ids in _IDS})
+    config = accelerated.graph_config(
+        name=names.encoder,
+        inputs=inputs,
+        outputs=outputs,
+        max_batch_size=options.max_batch_size,
+        where=options.where,
+        profile=profile,
+        cache_key=content_key(version),
+        graph_level=None if options.precision == "fp16" else optimise.ALREADY_OPTIMISED,
+    )
+    if profile:
+        accelerated.with_profile_warmup(config, profile)
+    else:
+        triton.with_warmup(config, dict.fromkeys(_IDS, (16,)))
+    check_agreement(config, graph)
+    (root / names.encoder / "config.pbtxt").write_text(triton.text(config))
+    return profile
+
+
+def _graph(checkpoint: SentenceCheckpoint, options: Options, names: _Names, version: Path, work: Path) -> Path:
+    """Put the encoder's graph, in the precision that is asked for, into the version folder; returns its file."""
     with stage("export the encoder to ONNX"):
-        plain = _export(checkpoint, work / "plain.onnx", is_pooled=options.layout == "pooled", output=names.encoded)
+        plain = sentence_encoder.export(
+            checkpoint, work / "plain.onnx", is_pooled=options.layout == "pooled", output=names.encoded
+        )
+    if options.precision == "fp16":
+        with stage("convert to fp16"):
+            half.half(plain, work / "half.onnx")
+        return Path(shutil.move(work / "half.onnx", version / "model.onnx"))
     if options.precision == "int8":
         with stage("quantise to int8"):
             plain = quantise.quantise(plain, work / "int8.onnx")
     with stage("optimise the graph"):
-        optimise.optimise(plain, version, for_gpu=options.target == "gpu")
-    width = checkpoint.width
-    config = triton.step_config(
-        name=names.encoder,
-        backend="onnxruntime",
-        inputs=[triton.Field(ids, "TYPE_INT64", (triton.DYNAMIC,)) for ids in _IDS],
-        outputs=[
-            triton.Field(
-                names.encoded, "TYPE_FP32", (width,) if options.layout == "pooled" else (triton.DYNAMIC, width)
-            )
-        ],
-        max_batch_size=options.max_batch_size,
-        target=options.target,
-        graph_level=optimise.ALREADY_OPTIMISED,
-    )
-    triton.with_warmup(config, dict.fromkeys(_IDS, (16,)))
-    (root / names.encoder / "config.pbtxt").write_text(triton.text(config))
+        return optimise.optimise(plain, version, for_gpu=options.target == "gpu")
 
 
 def _pool_step(checkpoint: SentenceCheckpoint, options: Options, root: Path) -> None:
@@ -179,62 +226,23 @@ def _ensemble(checkpoint: SentenceCheckpoint, options: Options, names: _Names, r
     (root / options.name / "config.pbtxt").write_text(triton.text(config))
 
 
-def _export(checkpoint: SentenceCheckpoint, to: Path, *, is_pooled: bool, output: str) -> Path:
-    torch, transformers = need("torch"), need("transformers")
-    encoder = transformers.AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32)
-    module = _module(torch, encoder, checkpoint, is_pooled=is_pooled)
-    example = torch.ones(2, 8, dtype=torch.int64)
-    batch = {0: "batch", 1: "sequence"}
-    return torch_onnx.export(
-        module,
-        (example, example, example * 0),
-        to,
-        inputs=_IDS,
-        outputs=[output],
-        dynamic_axes={**dict.fromkeys(_IDS, batch), output: {0: "batch"} if is_pooled else batch},
-    )
-
-
-def _module(torch: Any, encoder: Any, checkpoint: SentenceCheckpoint, *, is_pooled: bool) -> Any:
-    """The encoder with the checkpoint's pooling and normalisation behind it, or alone."""
-
-    class Encoder(torch.nn.Module):  # type: ignore[misc] # torch is imported late: the class cannot be seen by mypy
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = encoder
-
-        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
-            tokens = self.encoder(
-                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-            ).last_hidden_state
-            return _pooled(torch, tokens, attention_mask, checkpoint) if is_pooled else tokens
-
-    return Encoder()
-
-
-def _pooled(torch: Any, tokens: Any, attention_mask: Any, checkpoint: SentenceCheckpoint) -> Any:
-    if checkpoint.pooling == "cls":
-        pooled = tokens[:, 0]
-    else:
-        mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
-        if checkpoint.pooling == "mean":
-            pooled = (tokens * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-        else:
-            pooled = tokens.masked_fill(mask == 0, -1e9).max(1).values
-    return torch.nn.functional.normalize(pooled, p=2, dim=1) if checkpoint.is_normalized else pooled
-
-
 def _manifest(
-    checkpoint: SentenceCheckpoint, options: Options, names: _Names, parity: dict[str, Any], measured: Measured | None
+    checkpoint: SentenceCheckpoint,
+    options: Options,
+    names: _Names,
+    parity: dict[str, Any],
+    measured: Measured | None,
+    profile: Profile,
 ) -> Manifest:
     steps: dict[str, Any] = {}
     latency: dict[str, Any] = {}
     if measured is not None:
-        steps = {
-            names.tokenize: {"footprint_bytes": {"cpu": measured.tokenizer_bytes}},
-            names.encoder: {"footprint_bytes": {"cpu": measured.model_bytes}},
-        }
-        latency = {"load_ms": round(measured.load_s * 1e3, 1), "one_text_p50_ms": round(measured.p50_s * 1e3, 2)}
+        steps[names.tokenize] = {"footprint_bytes": {"cpu": measured.tokenizer_bytes}}
+        if options.target == "cpu":  # what the encoder takes on this CPU says nothing about a GPU
+            steps[names.encoder] = {"footprint_bytes": {"cpu": measured.model_bytes}}
+            latency = {"load_ms": round(measured.load_s * 1e3, 1), "one_text_p50_ms": round(measured.p50_s * 1e3, 2)}
+    if profile:
+        steps[names.encoder] = {"profile": as_facts(profile)}
     return Manifest(
         task=TASK,
         entry_model=options.name,
@@ -246,6 +254,7 @@ def _manifest(
                 "precision": options.precision,
                 "target": options.target,
                 "max_batch_size": options.max_batch_size,
+                **({"accelerator": options.where.accelerator} if options.target == "gpu" else {}),
             },
         ),
         parity=parity,

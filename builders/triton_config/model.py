@@ -24,6 +24,7 @@ class Field:
     data_type: str
     dims: tuple[int, ...]
     label_filename: str = ""
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,27 @@ def step_config(
     target: Target = "cpu",
     parameters: Mapping[str, str] | None = None,
     graph_level: int | None = None,
+    instances: int = 1,
+    is_decoupled: bool = False,
+    is_cached: bool = False,
 ) -> Any:
-    """A complete config of one step with one instance on `target`."""
+    """A complete config of one step on `target`.
+
+    `instances`: executions side by side. `is_decoupled`: it may answer any number of times. `is_cached`: equal inputs
+    need not be computed twice (Triton's response cache, where the engine has one).
+    """
     config = _base(name, inputs, outputs, max_batch_size)
     config.backend = backend
     kind = pb.ModelInstanceGroup.KIND_GPU if target == "gpu" else pb.ModelInstanceGroup.KIND_CPU
-    config.instance_group.add(count=1, kind=kind)
+    config.instance_group.add(count=instances, kind=kind)
     for key, value in (parameters or {}).items():
         config.parameters[key].string_value = value
     if graph_level is not None:
         config.optimization.graph.level = graph_level
+    if is_decoupled:
+        config.model_transaction_policy.decoupled = True
+    if is_cached:
+        config.response_cache.enable = True
     return config
 
 
@@ -89,7 +101,12 @@ def text(config: Any) -> str:
 def _base(name: str, inputs: Sequence[Field], outputs: Sequence[Field], max_batch_size: int) -> Any:
     config = pb.ModelConfig(name=name, max_batch_size=max_batch_size)
     for field in inputs:
-        config.input.add(name=field.name, data_type=pb.DataType.Value(field.data_type), dims=field.dims)
+        config.input.add(
+            name=field.name,
+            data_type=pb.DataType.Value(field.data_type),
+            dims=field.dims,
+            optional=field.is_optional,
+        )
     for field in outputs:
         config.output.add(
             name=field.name,

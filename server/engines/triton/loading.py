@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from server.domain.clock import Clock
 from server.domain.errors import EngineLost
 from server.domain.model import CPU, Device, Footprint, Step
-from server.engines.triton import memory
+from server.engines.triton import memory, plan_host
 from server.engines.triton.errors import Refused, ServerGone, Subject, load_error
 from server.engines.triton.options import TritonOptions
+from server.engines.triton.plan_check import PlanCheck
 from server.engines.triton.residents import Resident, Residents
 from server.engines.triton.server_run import ServerRun
 
@@ -23,9 +24,15 @@ class Loading:
     """Loads and unloads in a given run. Who may call it when is the engine's business."""
 
     def __init__(
-        self, residents: Residents, options: TritonOptions, clock: Clock, stub_backends: Collection[str]
+        self,
+        residents: Residents,
+        options: TritonOptions,
+        clock: Clock,
+        stub_backends: Collection[str],
+        check: Callable[[Step], None] | None = None,
     ) -> None:
-        """`stub_backends`: those whose instances are Python processes."""
+        """`stub_backends`: those whose instances are Python processes. `check` refuses steps that cannot run here."""
+        self._check = check or PlanCheck(plan_host.look_around)
         self._residents = residents
         self._options = options
         self._clock = clock
@@ -37,6 +44,7 @@ class Loading:
         Raises:
             LoadFailed, UnsupportedModel, InvalidArchive, DeviceFull, EngineLost: as `Engine.load`.
         """
+        await asyncio.to_thread(self._check, step)
         resident = Resident(step, self._residents.name_for(step), main_device(predicted))
         calls = self._residents.names_of_calls(step)
         await asyncio.to_thread(run.repository.place, step, resident.model, calls)

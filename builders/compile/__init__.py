@@ -1,0 +1,1 @@
+"""From graphs to what only one kind of GPU runs: TensorRT plans."""
