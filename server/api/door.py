@@ -1,11 +1,15 @@
 """What a surface adds to the hot path: where the archive's name is, how to read the headers, what to answer with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from server.api.framing import Framing
 from server.api.surface import Bytes, HeaderMap, RawHeaders, Surface
+from server.domain.inference import Parameter
 from server.domain.payload import Answer, Payload
 from server.serving.address import AddressBook
+from server.serving.answer_stream import Streamed
 
 INVOCATIONS: Final = "/invocations"
 
@@ -18,7 +22,9 @@ class Route:
     name: str = ""
     version: str = ""
     is_stream: bool = False
-    """The caller reads an event stream (InvokeEndpointWithResponseStream)."""
+    """The path asks for a stream of answers (InvokeEndpointWithResponseStream, generate_stream)."""
+    is_generate: bool = False
+    """The path asks for Triton's generate extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,18 @@ class Door(Protocol):
         ...
 
     def payload(self, call: Call, body: Bytes) -> Payload:
-        """Say how to read the inflated body. Raises InvalidRequest."""
+        """Say how to read the inflated body, and whether answers are streamed. Raises InvalidRequest, InvalidHeader."""
         ...
 
-    def present(self, call: Call, answer: Answer) -> tuple[RawHeaders, Answer]:
-        """Return the surface's own headers, and the answer in the surface's wrapping."""
+    def present(self, call: Call, answer: Answer, parameters: Mapping[str, Parameter]) -> tuple[RawHeaders, Answer]:
+        """Return the surface's own headers, and the answer in the surface's wrapping.
+
+        `parameters` are what the model answered beside its outputs. Raises InferenceFailed where they cannot be said.
+        """
+        ...
+
+    def stream(self, call: Call, first: Streamed | None) -> tuple[RawHeaders, Framing]:
+        """Return the surface's own headers of a stream that begins with `first`, and its framing. Raises as above."""
         ...
 
 
@@ -55,8 +68,8 @@ def match(path: str) -> Route | None:
     """
     if path == INVOCATIONS:
         return SINGLE
-    if path.startswith("/v2/models/") and path.endswith("/infer"):
-        return _named(Surface.KSERVE, *versioned(path[len("/v2/models/") : -len("/infer")]))
+    if path.startswith("/v2/models/"):
+        return _kserve(path[len("/v2/models/") :])
     if path.startswith("/models/") and path.endswith("/invoke"):
         return _named(Surface.MULTI, path[len("/models/") : -len("/invoke")])
     if path.startswith("/endpoints/"):
@@ -66,6 +79,18 @@ def match(path: str) -> Route | None:
 
 def _named(surface: Surface, name: str, version: str = "", is_stream: bool = False) -> Route | None:
     return Route(surface, name, version, is_stream) if name else None
+
+
+def _kserve(rest: str) -> Route | None:
+    model, _, operation = rest.rpartition("/")
+    if not model or operation not in _KSERVE:
+        return None
+    is_stream, is_generate = _KSERVE[operation]
+    return Route(Surface.KSERVE, *versioned(model), is_stream, is_generate)
+
+
+_KSERVE: Final = {"infer": (False, False), "generate": (False, True), "generate_stream": (True, True)}
+"""Operations of a model: whether answers are streamed, and whether it is the generate extension."""
 
 
 def versioned(path: str) -> tuple[str, str]:

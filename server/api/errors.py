@@ -43,6 +43,7 @@ TABLE: Final[Mapping[type[e.RoundhouseError], Row]] = {
     e.RoundhouseError: Row(500, 500, 500, "InternalFailure"),
     e.ClientError: Row(400, 400, 400, "ModelError"),
     e.InvalidRequest: Row(400, 400, 400, "ModelError"),
+    e.InvalidHeader: Row(400, 400, 400, "ValidationError"),
     e.WrongTarget: Row(400, 400, 400, "ValidationError"),
     e.PayloadTooLarge: Row(413, 413, 413, "RequestEntityTooLargeException"),
     e.UnsupportedMediaType: Row(415, 415, 415, "ModelError"),

@@ -5,7 +5,6 @@ is the body of `_infer`: read, inflate, name, dispatch, present.
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,12 +14,10 @@ from server.api.disconnect import ClientWatch
 from server.api.door import Call, Door, match
 from server.api.errors import Refusal, as_known, plain_refusal, refusal
 from server.api.parts import Parts
-from server.api.surface import RawHeaders, Surface, respond
+from server.api.streamed import send_stream
+from server.api.surface import LOAD_MS, WARMTH, RawHeaders, Surface, respond
 from server.domain.errors import Bug
 from server.domain.payload import Body
-
-WARMTH: Final = b"x-roundhouse-warmth"
-LOAD_MS: Final = b"x-roundhouse-load-ms"
 
 
 class HotPath:
@@ -41,7 +38,10 @@ class HotPath:
         request_id = request_context.enter(call.headers)
         try:
             if scope["method"] == "POST":
-                status, own, body = await self._infer(call, receive, scope["path"])
+                written = await self._infer(call, receive, send, scope["path"])
+                if written is None:
+                    return
+                status, own, body = written
             else:
                 status, own, body = _written(_wrong_method(route.surface))
         except ClientGone:
@@ -51,15 +51,20 @@ class HotPath:
         own.extend(request_context.headers_of(route.surface, request_id))
         await respond(send, status, own, body)
 
-    async def _infer(self, call: Call, receive: Receive, path: str) -> tuple[int, RawHeaders, Body]:
+    async def _infer(self, call: Call, receive: Receive, send: Send, path: str) -> tuple[int, RawHeaders, Body] | None:
+        """The answer, still to be sent; None where it was a stream and is sent."""
         options = self._parts.options
         door = self._doors[call.route.surface]
         sent = await read_body(receive, call.headers, options.max_body_bytes)
         body = await encodings.inflated(sent, call.headers, options.max_body_bytes)
         name = door.archive(self._parts.addresses, call)
+        payload = door.payload(call, body)
+        if payload.is_stream:
+            await send_stream(self._parts.dispatcher.stream(name, payload), door, call, receive, send, path)
+            return None
         with ClientWatch(receive):
-            served = await self._parts.dispatcher.invoke(name, door.payload(call, body))
-        own, answer = door.present(call, served.answer)
+            served = await self._parts.dispatcher.invoke(name, payload)
+        own, answer = door.present(call, served.answer, served.parameters)
         own += (
             (b"content-type", answer.content_type.encode("latin-1")),
             (WARMTH, served.warmth.encode()),

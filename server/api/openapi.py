@@ -37,11 +37,13 @@ _ROUTES: Final = (
     (
         "/endpoints/{endpoint}/invocations-response-stream",
         "SageMaker runtime",
-        "InvokeEndpointWithResponseStream, answered as one event stream",
+        "InvokeEndpointWithResponseStream: one event for each response of the model",
         False,
     ),
     ("/v2/models/{name}/infer", "KServe v2", "Infer", False),
     ("/v2/models/{name}/versions/{version}/infer", "KServe v2", "Infer with a version", False),
+    ("/v2/models/{name}/generate", "KServe v2", "Triton's generate extension: one flat JSON object in, one out", False),
+    ("/v2/models/{name}/generate_stream", "KServe v2", "The same, as Server-Sent Events", False),
 )
 
 

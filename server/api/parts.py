@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from server.api.restricted import Restrictions
+from server.domain.clock import Clock, SystemClock
+from server.domain.payload import InferenceType
+from server.jobs.async_jobs import AsyncJobs
 from server.residency.residency import Residency
 from server.serving.address import AddressBook
 from server.serving.dispatcher import Dispatcher
@@ -22,6 +26,12 @@ class HttpOptions:
     """Largest body, before and after inflating; Triton's own default limit."""
     version: str = "0"
     """The server's version, for people."""
+    restrictions: Restrictions = field(default_factory=dict)
+    """Which groups of calls need which header."""
+    default_accept: str = ""
+    """Media type for SageMaker's callers who send no Accept; "" leaves it to the codec."""
+    inference_type: InferenceType = "infer"
+    """What `/invocations` and the runtime's endpoints mean; `/models` always infers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +48,7 @@ class Parts:
     options: HttpOptions = field(default_factory=HttpOptions)
     facts: Callable[[], Mapping[str, object]] = lambda: NO_FACTS
     """What to show about the server and its engine."""
+    jobs: AsyncJobs | None = None
+    """Asynchronous inference, where it is switched on."""
+    clock: Clock = field(default_factory=SystemClock)
+    """For times that are told to clients."""

@@ -37,6 +37,11 @@ def headers_of(surface: Surface, chosen: bytes) -> RawHeaders:
     return [(REQUEST_ID, chosen)]
 
 
+def headers_now(surface: Surface) -> RawHeaders:
+    """Return the headers of the id that the request at hand was given by `enter`."""
+    return headers_of(surface, request_id.get().encode("ascii"))
+
+
 def note_answer(path: str, status: int, name: str = "", warmth: str = "", total_s: float = 0.0) -> None:
     """Log one answered request."""
     if log.isEnabledFor(logging.DEBUG):

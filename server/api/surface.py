@@ -16,6 +16,8 @@ Bytes: TypeAlias = bytes | memoryview
 
 JSON: Final = b"application/json"
 REQUEST_ID: Final = b"x-request-id"
+WARMTH: Final = b"x-roundhouse-warmth"
+LOAD_MS: Final = b"x-roundhouse-load-ms"
 
 
 class Surface(Enum):

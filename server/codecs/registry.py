@@ -2,6 +2,7 @@
 
 | Content-Type | body |
 |---|---|
+| (a path of the generate extension) | `generate.py`, whatever the headers say |
 | (header `Inference-Header-Content-Length`) | KServe v2 with binary tensors, whatever the Content-Type says |
 | `application/vnd.sagemaker-triton.binary+json;json-header-size=N` | KServe v2 with binary tensors; N = 0: raw |
 | what the archive's task reads (`tasks/table.py`): `text/plain`, `image/jpeg`, ... | as the task's file says |
@@ -13,10 +14,20 @@ curl and browsers as whatever their default is.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from server.codecs import kserve_binary, kserve_json, kserve_reply, kserve_request, media_type, negotiation, npy
+from server.codecs import (
+    generate,
+    kserve_binary,
+    kserve_json,
+    kserve_reply,
+    kserve_request,
+    media_type,
+    negotiation,
+    npy,
+)
 from server.codecs.media_type import MediaType
 from server.codecs.negotiation import Form
 from server.codecs.tasks.table import task_of
@@ -37,6 +48,14 @@ def decode(payload: Payload, archive: StagedArchive) -> Decoded:
         UnsupportedMediaType: no codec reads the Content-Type for this archive.
         NotAcceptable: no codec writes what Accept asks for.
     """
+    decoded = generate.decode(payload, archive) if payload.is_generate else _by_content(payload, archive)
+    if not payload.parameters:
+        return decoded
+    request = decoded.request
+    return replace(decoded, request=replace(request, parameters={**request.parameters, **payload.parameters}))
+
+
+def _by_content(payload: Payload, archive: StagedArchive) -> Decoded:
     if payload.json_header_size is not None:
         return _framed(payload, payload.json_header_size, archive)
     content = media_type.parse(payload.content_type)
@@ -73,7 +92,7 @@ def _any(payload: Payload, content: MediaType, task: Task, archive: StagedArchiv
             raise InvalidRequest("the request body is empty")
         return _framed(payload, 0, archive)
     try:
-        document = kserve_json.load(payload.body)
+        document = task.load_json(payload.body)
     except InvalidRequest as error:
         if content.essence in ("", media_type.JSON) or _looks_like_object(payload.body):
             raise

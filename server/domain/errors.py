@@ -3,6 +3,7 @@
 RoundhouseError
 ├── ClientError            the request or the archive is wrong; repeating it changes nothing
 │   ├── InvalidRequest         the payload does not decode, or does not fit the model
+│   ├── InvalidHeader          a header of the surface has a value that it may not have
 │   ├── WrongTarget            no archive is named, or two different ones
 │   ├── PayloadTooLarge        a body over the limit
 │   ├── UnsupportedMediaType   no codec reads the Content-Type for this model
@@ -41,6 +42,10 @@ class ClientError(RoundhouseError):
 
 class InvalidRequest(ClientError):
     """The payload does not decode, or does not fit the model's inputs."""
+
+
+class InvalidHeader(ClientError):
+    """A header of the surface has a value that it may not have."""
 
 
 class WrongTarget(ClientError):
@@ -107,15 +112,18 @@ class DeviceFull(CapacityError):
     """The archive does not fit the memory budget of its device.
 
     `needed_bytes` and `budget_bytes` are 0 where an engine ran out of memory without telling how much it wanted.
+    `said` are the words with which the model or its runtime told it, if they did.
     """
 
-    def __init__(self, name: str, device: str, needed_bytes: int = 0, budget_bytes: int = 0) -> None:
+    def __init__(self, name: str, device: str, needed_bytes: int = 0, budget_bytes: int = 0, said: str = "") -> None:
         figures = f": it needs {needed_bytes} bytes of a budget of {budget_bytes}" if needed_bytes else ""
-        super().__init__(f"archive {name!r} does not fit on device {device!r}{figures}")
+        words = f": {said}" if said else ""
+        super().__init__(f"archive {name!r} does not fit on device {device!r}{figures}{words}")
         self.name = name
         self.device = device
         self.needed_bytes = needed_bytes
         self.budget_bytes = budget_bytes
+        self.said = said
 
 
 class DiskFull(CapacityError):
@@ -132,10 +140,10 @@ class NotReady(CapacityError):
 
 
 class Overloaded(CapacityError):
-    """Too many requests are in flight."""
+    """Too many requests are in flight, or too many of something else (`what`)."""
 
-    def __init__(self, limit: int, retry_after_s: float = 1.0) -> None:
-        super().__init__(f"more than {limit} requests are in flight; try again in {retry_after_s:.0f} s")
+    def __init__(self, limit: int, retry_after_s: float = 1.0, what: str = "requests are in flight") -> None:
+        super().__init__(f"more than {limit} {what}; try again in {retry_after_s:.0f} s")
         self.limit = limit
         self.retry_after_s = retry_after_s
 

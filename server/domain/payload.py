@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from server.domain.inference import InferenceRequest, InferenceResponse
+from server.domain.inference import NO_PARAMETERS, InferenceRequest, InferenceResponse, Parameter
 
 Body: TypeAlias = tuple[bytes | memoryview, ...]
 """An HTTP body in pieces, so that large tensors need not be copied into one string."""
+
+InferenceType: TypeAlias = Literal["infer", "generate", "generate_stream"]
+"""What a body without a path of its own asks for: an inference, or Triton's generate extension, at once or streamed."""
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -28,6 +31,10 @@ class Payload:
     json_header_size: int | None = None
     is_stream: bool = False
     """Whether the caller reads a stream of answers; a model may then send what it has on the way."""
+    is_generate: bool = False
+    """Whether the body is of Triton's generate extension (`codecs/generate.py`), whatever the Content-Type says."""
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
+    """What came beside the body for the model (session, custom attributes); stronger than the body's parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +56,5 @@ class Decoded:
 
     request: InferenceRequest
     encode: Callable[[InferenceResponse, str], Answer]
+    is_only_one: bool = False
+    """Whether an answer that is not streamed has to be the model's only response; otherwise its last one is taken."""

@@ -3,7 +3,7 @@
 `main.py` hands an implementation in; `tests/contract/` runs one suite of promises against each of them.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from typing import Protocol, TypeAlias
 
 from server.domain.inference import InferenceRequest, InferenceResponse
@@ -40,7 +40,7 @@ class Engine(Protocol):
         """
         ...
 
-    def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncIterator[InferenceResponse]:
+    def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """Run one request through a step that may be decoupled; closing the iterator cancels it. Raises as `infer`."""
         ...
 
@@ -63,6 +63,10 @@ class EngineLifecycle(Protocol):
     @property
     def is_ready(self) -> bool:
         """Whether loads and inferences can be accepted right now."""
+        ...
+
+    def passing_bytes(self) -> Mapping[Device, int]:
+        """Say what loads hold for a moment, at their worst, above the footprints that they will report."""
         ...
 
 

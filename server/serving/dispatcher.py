@@ -1,31 +1,31 @@
 """The one road of a request: admit -> lease (which may load) -> decode -> infer -> encode.
 
-Every surface calls `Dispatcher.invoke`; who may run, for how long and on what is decided here and nowhere else.
+Every surface calls `Dispatcher.invoke` or, for callers who read answers as they come, `Dispatcher.stream`; who may run,
+for how long and on what is decided here and nowhere else.
 
 Inference is idempotent: it changes nothing that outlives it. So when the engine's process dies under a request, the
 request is sent once more through a fresh lease, which waits for the engine to be back. A second death is the caller's
-to see (`EngineLost`): the request itself may be what kills the engine.
+to see (`EngineLost`): the request itself may be what kills the engine. So is a death after a stream's first answer:
+the answers that went out cannot be taken back.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol
 
 from server.domain.clock import Clock
 from server.domain.errors import DeadlineExceeded, EngineLost
-from server.domain.inference import InferenceResponse
-from server.domain.model import StagedArchive
-from server.domain.payload import Answer, Decoded, Payload
+from server.domain.inference import Parameter
+from server.domain.payload import Answer, Payload
 from server.domain.ports import Engine
 from server.residency.leases import Lease
 from server.residency.residency import Residency
 from server.serving.admission import Admission
-
-Decode: TypeAlias = Callable[[Payload, StagedArchive], Decoded]
-
-OFFLOAD_BYTES: Final = 1 << 20
-"""Bodies from here on are decoded in a thread: a megabyte of text takes milliseconds, in which no ping is answered."""
+from server.serving.answer_stream import AnswerStream
+from server.serving.only_answer import only_answer
+from server.serving.stages import Decode, RequestTime, decoded, encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Served:
     waited_s: float
     infer_s: float
     total_s: float
+    parameters: Mapping[str, Parameter]
+    """What the model answered beside its outputs, for surfaces that have a place for it."""
 
 
 class InvocationLog(Protocol):
@@ -94,76 +96,95 @@ class Dispatcher:
     async def invoke(self, name: str, payload: Payload, timeout_s: float | None = None) -> Served:
         """Answer one request. Cancelling it (the client went away) gives everything back.
 
+        Of a decoupled model the last response with outputs is the answer (`only_answer.py`).
+
         Raises:
             Draining, Overloaded: it was not admitted.
             NotReady and all else that `Residency.lease` raises: the archive could not be made resident.
             DeadlineExceeded: the time ran out while decoding, inferring or encoding.
             InvalidRequest, UnsupportedMediaType, and all that `Engine.infer` raises.
         """
-        run = _Run(self._clock, self._options.timeout_s if timeout_s is None else timeout_s)
+        time = RequestTime(self._clock, self._options.timeout_s if timeout_s is None else timeout_s)
         with self._admission.slot():
             try:
-                served = await self._tried_twice(name, payload, run)
+                served = await self._tried_twice(name, payload, time)
             except Exception:
                 self._log.failed(name)
                 raise
         self._log.served(name, served.warmth == "resident", served.waited_s, served.infer_s, served.total_s)
         return served
 
-    async def _tried_twice(self, name: str, payload: Payload, run: "_Run") -> Served:
+    @asynccontextmanager
+    async def stream(
+        self, name: str, payload: Payload, timeout_s: float | None = None
+    ) -> AsyncGenerator[AnswerStream, None]:
+        """Answer one request as its model does, response by response: `async with dispatcher.stream(...) as answers`.
+
+        Entering waits for the first response, so that what goes wrong until then can be told as for `invoke`. The slot
+        and the lease are held until the block is left, which cancels what still runs.
+
+        Raises:
+            As `invoke`, on entering; in the block, what ended the iteration.
+        """
+        time = RequestTime(self._clock, self._options.timeout_s if timeout_s is None else timeout_s)
+        with self._admission.slot():
+            try:
+                answers = await self._begun_twice(name, payload, time)
+                try:
+                    yield answers
+                finally:
+                    await answers.close()
+            except Exception:
+                self._log.failed(name)
+                raise
+        if answers.is_broken:  # whoever read it has told its caller
+            self._log.failed(name)
+        else:
+            is_hit = answers.warmth == "resident"
+            self._log.served(name, is_hit, answers.waited_s, answers.infer_s, time.taken_s())
+
+    async def _begun_twice(self, name: str, payload: Payload, time: RequestTime) -> AnswerStream:
         lease = self._residency.try_lease(name)
         if lease is None:
-            lease = await self._lease(name, run)
+            lease = await self._lease(name, time)
+        answers = AnswerStream(name, lease, time)
         try:
-            return await self._serve(name, payload, lease, run)
+            await answers.begin(self._engine, self._decode, payload)
         except EngineLost:
             await asyncio.sleep(self._options.lost_pause_s)
-            return await self._serve(name, payload, await self._lease(name, run), run)
+            answers = AnswerStream(name, await self._lease(name, time), time)
+            await answers.begin(self._engine, self._decode, payload)
+        return answers
 
-    async def _lease(self, name: str, run: "_Run") -> Lease:
-        return await self._residency.lease(name, min(self._options.load_wait_s, run.left_s()))
+    async def _tried_twice(self, name: str, payload: Payload, time: RequestTime) -> Served:
+        lease = self._residency.try_lease(name)
+        if lease is None:
+            lease = await self._lease(name, time)
+        try:
+            return await self._serve(name, payload, lease, time)
+        except EngineLost:
+            await asyncio.sleep(self._options.lost_pause_s)
+            return await self._serve(name, payload, await self._lease(name, time), time)
 
-    async def _serve(self, name: str, payload: Payload, lease: Lease, run: "_Run") -> Served:
+    async def _lease(self, name: str, time: RequestTime) -> Lease:
+        return await self._residency.lease(name, min(self._options.load_wait_s, time.left_s()))
+
+    async def _serve(self, name: str, payload: Payload, lease: Lease, time: RequestTime) -> Served:
+        archive = lease.archive
         with lease:
-            limit = asyncio.timeout(run.left_s())
+            limit = asyncio.timeout(time.left_s())
             try:
                 async with limit:
-                    decoded = await _decoded(self._decode, payload, lease.archive)
+                    asked = await decoded(self._decode, payload, archive)
                     sent = self._clock.now()
-                    response = await self._engine.infer(lease.archive.entry, decoded.request)
+                    if archive.entry_step.signature.is_decoupled:
+                        response = await only_answer(self._engine, archive, asked)
+                    else:
+                        response = await self._engine.infer(archive.entry, asked.request)
                     infer_s = self._clock.now() - sent
-                    answer = await _encoded(decoded, response, name)
+                    answer = await encoded(asked, response, name)
             except TimeoutError as error:
                 if limit.expired():
-                    raise DeadlineExceeded(run.allowed_s) from error
+                    raise DeadlineExceeded(time.allowed_s) from error
                 raise  # the engine's own
-        return Served(answer, lease.warmth, lease.load_s, lease.waited_s, infer_s, run.taken_s())
-
-
-class _Run:
-    """The time of one request."""
-
-    __slots__ = ("_clock", "_started", "allowed_s")
-
-    def __init__(self, clock: Clock, allowed_s: float) -> None:
-        self._clock = clock
-        self._started = clock.now()
-        self.allowed_s = allowed_s
-
-    def taken_s(self) -> float:
-        return self._clock.now() - self._started
-
-    def left_s(self) -> float:
-        return self.allowed_s - self.taken_s()
-
-
-async def _decoded(decode: Decode, payload: Payload, archive: StagedArchive) -> Decoded:
-    if len(payload.body) < OFFLOAD_BYTES:
-        return decode(payload, archive)
-    return await asyncio.to_thread(decode, payload, archive)
-
-
-async def _encoded(decoded: Decoded, response: InferenceResponse, model_name: str) -> Answer:
-    if sum(tensor.data.nbytes for tensor in response.outputs) < OFFLOAD_BYTES:
-        return decoded.encode(response, model_name)
-    return await asyncio.to_thread(decoded.encode, response, model_name)
+        return Served(answer, lease.warmth, lease.load_s, lease.waited_s, infer_s, time.taken_s(), response.parameters)

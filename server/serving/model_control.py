@@ -130,7 +130,7 @@ class ModelControl:
 
     def resident_names(self) -> list[str]:
         """Name the archives in memory."""
-        return [resident["archive"] for resident in self._residency.snapshot()["residents"]]
+        return self._residency.resident_names()
 
     def _entries(self) -> list[Entry]:
         loaded = [model for model in self._registered.list() if model.id not in self._loading]

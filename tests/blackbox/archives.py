@@ -66,6 +66,8 @@ STORE: Final[Mapping[str, Build]] = MappingProxyType(
         "labelled.tar.gz": labelled,
         "moody.tar.gz": one(steps.moody),
         "decoupled.tar.gz": one(steps.decoupled),
+        "counting.tar.gz": one(steps.counting),
+        "sessions.tar.gz": one(steps.sessions),
         "pipeline.tar.gz": linear_pipeline,
         "pipeline-b.tar.gz": partial(linear_pipeline, encoder_seed=0, head_seed=5),
         "pipeline-c.tar.gz": partial(linear_pipeline, encoder_seed=6, head_seed=7),

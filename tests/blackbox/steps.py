@@ -135,6 +135,82 @@ class TritonPythonModel:
 """
 
 
+COUNTING = """
+import os
+import time
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            for word in pb_utils.get_input_tensor_by_name(request, "INPUT0").as_numpy().ravel()[0].decode().split():
+                self.act(word, sender)
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def act(self, word, sender):
+        verb, _, path = word.partition(":")
+        if verb == "fail":
+            sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("told on purpose")))
+        elif verb == "die":
+            os._exit(5)
+        elif verb == "endless":
+            until = time.monotonic() + 60
+            while not sender.is_cancelled() and time.monotonic() < until:
+                self.say("more", sender)
+                time.sleep(0.01)
+            open(path, "w").close()
+        else:
+            self.say(verb, sender)
+
+    def say(self, word, sender):
+        tensor = pb_utils.Tensor("OUTPUT0", np.array([word], dtype=np.object_))
+        sender.send(pb_utils.InferenceResponse([tensor]))
+"""
+"""Decoupled: a response for each word of its text, but for `fail`, `die`, and `endless:FILE`.
+
+`endless` sends until the caller is gone, and then writes the file.
+"""
+
+SESSIONS = """
+import json
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            asked = json.loads(request.parameters()).get("session_id", "")
+            said = {
+                "NEW_SESSION": {"new_session_id": "s-1", "session_expires": "2026-01-01T12:00:00Z"},
+                "s-2": {"closed_session_id": "s-2"},
+            }.get(asked, {})
+            tensor = pb_utils.Tensor("OUTPUT0", np.array([asked], dtype=np.object_))
+            try:
+                responses.append(pb_utils.InferenceResponse([tensor], parameters=said))
+            except TypeError:  # Triton 2.51 has no response parameters
+                responses.append(pb_utils.InferenceResponse([tensor]))
+        return responses
+"""
+"""Opens `s-1` for NEW_SESSION, closes `s-2`, and answers the session id that it was told."""
+
+
+def counting(folder: Path) -> Path:
+    """A step that streams the words of its text. BYTES [1] to BYTES [1]."""
+    return python_model(folder, COUNTING, *TEXT_IO, "model_transaction_policy { decoupled: true }")
+
+
+def sessions(folder: Path) -> Path:
+    """A step with sessions. BYTES [1] to BYTES [1]."""
+    return python_model(folder, SESSIONS, *TEXT_IO)
+
+
 def moody(folder: Path) -> Path:
     """A step that does what its text says. BYTES [1] to BYTES [1]."""
     return python_model(folder, MOODY, *TEXT_IO)

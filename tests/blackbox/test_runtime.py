@@ -2,12 +2,12 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, EventStreamError
+from botocore.exceptions import ClientError
 
 from tests.blackbox import steps
 from tests.blackbox.archives import one
@@ -94,26 +94,6 @@ def test_the_single_model_needs_no_target(single):
         assert json.loads(answer["Body"].read())["outputs"][0]["data"] == pytest.approx(ANSWER, rel=1e-5)
 
 
-def stream(runtime, body):
-    """What a streamed call answers: its parts put together, and the type that they have."""
-    answer = runtime.invoke_endpoint_with_response_stream(EndpointName="e", Body=body, ContentType=JSON)
-    with closing(answer["Body"]) as events:
-        return b"".join(event["PayloadPart"]["Bytes"] for event in events), answer["ContentType"]
-
-
-def test_a_streamed_answer_comes_in_frames(single):
-    with boto(single) as runtime:
-        body, kind = stream(runtime, json.dumps(ONES))
-    assert json.loads(body)["outputs"][0]["data"] == pytest.approx(ANSWER, rel=1e-5)
-    assert kind == JSON
-
-
-def test_a_streamed_call_that_fails_is_a_model_error(single):
-    with boto(single) as runtime, pytest.raises((ClientError, EventStreamError)) as caught:
-        stream(runtime, b"{nonsense")
-    assert caught.value.response["Error"]["Code"] == "ModelError"
-
-
 @pytest.mark.parametrize("target", ["", "nowhere.tar.gz", "ROOM.tar.gz", "../../etc/passwd"])
 def test_no_such_archive_is_a_validation_error(runtime, target):
     error = failure(runtime, target)
@@ -129,7 +109,7 @@ def test_no_such_archive_is_a_validation_error(runtime, target):
         ("linear.tar.gz", {"inputs": []}, 400),
         ("moody.tar.gz", text("raise"), 500),
         ("moody.tar.gz", text("oom"), 507),
-        ("decoupled.tar.gz", None, 501),
+        ("counting.tar.gz", text("a fail"), 500),
         ("too-large.tar.gz", None, 507),
     ],
 )

@@ -1,18 +1,21 @@
 """The whole HTTP side over the real residency and codecs, with an engine and a source that do what a test says."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from server.api.app import build_app
 from server.api.parts import HttpOptions, Parts
 from server.codecs.registry import decode
 from server.domain.clock import SystemClock
 from server.domain.errors import DeviceFull, EngineLost, InferenceFailed, InvalidArchive, LoadFailed, StoreUnavailable
-from server.domain.inference import InferenceRequest, InferenceResponse
+from server.domain.inference import InferenceRequest, InferenceResponse, Parameter, Tensor
 from server.domain.model import CPU, StagedArchive, StepDigest
+from server.domain.payload import InferenceType
 from server.residency.options import ResidencyOptions
 from server.residency.residency import Residency
 from server.serving.address import AddressBook
@@ -24,7 +27,7 @@ from server.telemetry.metrics import Metrics
 from server.telemetry.residency_metrics import ResidencyMetrics
 from tests.contract.http_server import RunningServer, serving
 from tests.fakes.engine import FakeEngine, echo
-from tests.fakes.source import FakeSource, archive, digest_of, step
+from tests.fakes.source import SIGNATURE, FakeSource, archive, digest_of, step
 
 BUDGET = 100
 BEHAVIOURS: dict[str, Callable[[], Exception]] = {
@@ -40,7 +43,20 @@ LOAD_FAULTS: dict[str, Exception] = {
     "BLOOM.tar.gz": LoadFailed("CUDA out of memory, says its name"),
     "oom.tar.gz": DeviceFull("oom.tar.gz", CPU),
 }
-PLAIN = ("echo.tar.gz", "team/echo.tar.gz", "slow.tar.gz", "other.tar.gz", "dies-once.tar.gz", "big name's.tar.gz")
+COUNTS = "counts.tar.gz"
+"""Decoupled: one response for each number it gets, but for those below."""
+FAILS, LOSES, CRASHES, WAITS, SAYS_NOTHING = 13.0, 14.0, 15.0, 99.0, 0.0
+SESSIONS = "sessions.tar.gz"
+"""Echoes, and answers what it finds in its `parameters` by the request's `session_id`."""
+PLAIN = (
+    SESSIONS,
+    "echo.tar.gz",
+    "team/echo.tar.gz",
+    "slow.tar.gz",
+    "other.tar.gz",
+    "dies-once.tar.gz",
+    "big name's.tar.gz",
+)
 
 
 def step_of(name: str, size: int = 10) -> StepDigest:
@@ -50,11 +66,15 @@ def step_of(name: str, size: int = 10) -> StepDigest:
 
 def one_step(name: str, size: int = 10) -> StagedArchive:
     """An archive with one echoing step of its own."""
-    return archive(name, step(name, size, content=f"{name}/{size}"))
+    signature = replace(SIGNATURE, is_decoupled=name == COUNTS)
+    return archive(name, step(name, size, content=f"{name}/{size}", signature=signature))
 
 
 class ScriptedEngine(FakeEngine):
-    """Echoes; `slow.tar.gz` waits for `slow_open`; `dies-once.tar.gz` dies under its first request."""
+    """Echoes; `slow.tar.gz` waits for `slow_open`; `dies-once.tar.gz` dies under its first request.
+
+    `said[session_id]` are the response parameters of `SESSIONS`; `asked` are the last request's.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,6 +82,9 @@ class ScriptedEngine(FakeEngine):
         self.slow_running = 0
         self.slow_cancelled = 0
         self.deaths = 0
+        self.streams = 0
+        self.said: dict[str, dict[str, Parameter]] = {}
+        self.asked: dict[str, Parameter] = {}
         self.errors = {step_of(name): make for name, make in BEHAVIOURS.items()}
         self.faults = {step_of(name): [error] * 3 for name, error in LOAD_FAULTS.items()}
 
@@ -75,7 +98,32 @@ class ScriptedEngine(FakeEngine):
             raise EngineLost("the engine died")
         if digest == step_of("slow.tar.gz"):
             await self._wait()
-        return echo(digest, request)
+        self.asked = dict(request.parameters)
+        said = self.said.get(str(self.asked.get("session_id")), {}) if digest == step_of(SESSIONS) else {}
+        return replace(echo(digest, request), parameters=said)
+
+    async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
+        if digest != step_of(COUNTS):
+            yield await self.infer(digest, request)
+            return
+        self.streams += 1
+        try:
+            for number in request.inputs["INPUT0"].data.tolist():
+                yield await self._counted(number)
+        finally:
+            self.streams -= 1
+
+    async def _counted(self, number: float) -> InferenceResponse:
+        if number == FAILS:
+            raise InferenceFailed("unlucky")
+        if number == LOSES:
+            raise EngineLost("the engine died")
+        if number == CRASHES:
+            raise ZeroDivisionError("secret of the host")
+        if number == WAITS:
+            await self.slow_open.wait()
+        outputs = () if number == SAYS_NOTHING else (Tensor("INPUT0", "FP32", np.array([number], np.float32)),)
+        return InferenceResponse(outputs)
 
     async def _wait(self) -> None:
         self.slow_running += 1
@@ -92,7 +140,7 @@ class ScriptedSource(FakeSource):
     """The archives above, and every registered folder: an empty one is broken, one with `huge` does not fit."""
 
     def __init__(self, registered: RegisteredFolders) -> None:
-        names = (*PLAIN, *BEHAVIOURS, *STAGING_FAULTS, *LOAD_FAULTS)
+        names = (COUNTS, *PLAIN, *BEHAVIOURS, *STAGING_FAULTS, *LOAD_FAULTS)
         super().__init__(*map(one_step, names), one_step("huge.tar.gz", BUDGET + 1))
         self._registered = registered
         registered.on_removed(lambda model: self.forget(model.name))
@@ -119,6 +167,7 @@ class Wiring:
     timeout_s: float = 20.0
     load_wait_s: float = 10.0
     is_ready: bool = True
+    inference_type: InferenceType = "infer"
     engine: ScriptedEngine = field(default_factory=ScriptedEngine)
 
     def __post_init__(self) -> None:
@@ -146,7 +195,9 @@ class Wiring:
             residency=self.residency,
             metrics=self.metrics,
             is_ready=lambda: self.is_ready and not self.admission.is_draining,
-            options=HttpOptions(max_body_bytes=self.max_body_bytes, version="0.0.test"),
+            options=HttpOptions(
+                max_body_bytes=self.max_body_bytes, version="0.0.test", inference_type=self.inference_type
+            ),
         )
 
 

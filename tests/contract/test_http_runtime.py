@@ -1,6 +1,7 @@
 """The SageMaker runtime API with boto3's own client: answers, and the error classes that botocore raises."""
 
 import json
+from contextlib import closing
 
 import boto3
 import pytest
@@ -169,13 +170,14 @@ def test_an_answer_that_takes_too_long_is_a_model_error(start, connect):
     assert caught.value.response["OriginalStatusCode"] == 504
 
 
-def test_a_response_stream_has_the_answer_in_parts(single, connect):
+def test_a_model_with_one_answer_streams_one_part(single, connect):
     answer = connect(single).invoke_endpoint_with_response_stream(
         EndpointName="any", ContentType="application/json", Body=body()
     )
-    parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    with closing(answer["Body"]) as events:
+        [part] = [event["PayloadPart"]["Bytes"] for event in events]
     assert answer["ContentType"] == "application/json"
-    assert json.loads(b"".join(parts))["outputs"][0]["data"] == [1.0, 2.0]
+    assert json.loads(part)["outputs"][0]["data"] == [1.0, 2.0]
 
 
 def test_errors_before_a_stream_are_raised_as_errors(server, connect):

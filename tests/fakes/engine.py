@@ -1,7 +1,7 @@
 """An engine without models: loads cost what a test says, fail when it says, and wait for its gate."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 
 from server.domain.errors import Bug, DeviceFull, InferenceFailed
 from server.domain.inference import InferenceRequest, InferenceResponse
@@ -42,6 +42,7 @@ class FakeEngine:
         self.faults: dict[StepDigest, list[Exception]] = {}
         self.loaded: dict[StepDigest, Step] = {}
         self.loading: set[StepDigest] = set()
+        self.passing: dict[Device, int] = {}
         self.most_loading = 0
         self.history: list[tuple[str, str]] = []
         self.loads_open = asyncio.Event()
@@ -92,10 +93,13 @@ class FakeEngine:
         await asyncio.sleep(0)
         return self.answer(digest, request)
 
-    async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncIterator[InferenceResponse]:
+    async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         yield await self.infer(digest, request)
 
     # The port `EngineLifecycle`
+
+    def passing_bytes(self) -> Mapping[Device, int]:
+        return self.passing
 
     async def start(self, on_lost: Callable[[Collection[StepDigest]], None]) -> None:
         self._on_lost = on_lost

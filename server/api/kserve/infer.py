@@ -1,12 +1,19 @@
-"""The hot side of KServe v2: `/v2/models/<name>[/versions/<v>]/infer`, with the binary tensor extension."""
+"""The hot side of KServe v2: `/v2/models/<name>[/versions/<v>]/infer`, with the binary tensor extension.
 
+`/generate` and `/generate_stream` are Triton's generate extension (`codecs/generate.py`).
+"""
+
+from collections.abc import Mapping
 from typing import Final
 
 from server.api.door import Call
+from server.api.framing import SSE, Framing
 from server.api.surface import Bytes, RawHeaders, text
 from server.domain.errors import InvalidRequest
+from server.domain.inference import Parameter
 from server.domain.payload import Answer, Payload
 from server.serving.address import AddressBook
+from server.serving.answer_stream import Streamed
 
 JSON_SIZE: Final = b"inference-header-content-length"
 
@@ -20,12 +27,23 @@ class KServeDoor:
 
     def payload(self, call: Call, body: Bytes) -> Payload:
         """Read the body by the JSON size, or by the Content-Type where there is none. Raises InvalidRequest."""
-        headers = call.headers
+        headers, route = call.headers, call.route
+        if route.is_generate:  # always plain JSON
+            return Payload(body, is_stream=route.is_stream, is_generate=True)
         size = text(headers, JSON_SIZE)
         if size and not (size.isascii() and size.isdigit()):
             raise InvalidRequest(f"Inference-Header-Content-Length is not a number of bytes: {size[:40]!r}")
         return Payload(body, text(headers, b"content-type"), text(headers, b"accept"), int(size) if size else None)
 
-    def present(self, call: Call, answer: Answer) -> tuple[RawHeaders, Answer]:  # noqa: ARG002 - the door's argument
+    def present(
+        self,
+        call: Call,  # noqa: ARG002 - the door's arguments
+        answer: Answer,
+        parameters: Mapping[str, Parameter],  # noqa: ARG002
+    ) -> tuple[RawHeaders, Answer]:
         """Answer as the codec wrote it: it says the JSON part's size in KServe's header, too."""
         return [], answer
+
+    def stream(self, call: Call, first: Streamed | None) -> tuple[RawHeaders, Framing]:  # noqa: ARG002
+        """Send Server-Sent Events."""
+        return [], SSE

@@ -6,25 +6,49 @@ are big-endian. A header is: length and text of its name, type 7 (text), length 
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from server.domain.payload import Body
+import orjson
 
-CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
-PART_BYTES: Final = 1 << 20
-"""Largest payload of one frame; readers hold a frame in memory."""
+from server.api.framing import Framing
+from server.domain.errors import Bug, DeadlineExceeded, RoundhouseError
+from server.domain.payload import Answer, Body
+
+CONTENT_TYPE: Final = b"application/vnd.amazon.eventstream"
+PART_BYTES: Final = 8 << 20
+"""Largest payload of one frame: readers hold a frame in memory, and refuse those of 16 MiB (botocore: of 24)."""
 
 _PART: Final[Mapping[str, str]] = {
     ":message-type": "event",
     ":event-type": "PayloadPart",
     ":content-type": "application/octet-stream",
 }
+_EXCEPTION: Final[Mapping[str, str]] = {":message-type": "exception", ":content-type": "application/json"}
 
 
-def framed(body: Body) -> Body:
-    """Put a whole answer into PayloadPart frames."""
-    return tuple(frame(_PART, piece) for piece in _pieces(body))
+class EventStream:
+    """Each response is one PayloadPart (several if it is large), an error the modelled exception."""
+
+    content_type: bytes = CONTENT_TYPE
+
+    def __init__(self, inner: Framing | None = None) -> None:
+        """`inner` frames each response before it becomes a part."""
+        self._inner = inner
+
+    def part(self, answer: Answer) -> Body:
+        """Frame one response. An empty one has a frame, too."""
+        body = b"".join(self._inner.part(answer) if self._inner else answer.body)
+        return tuple(frame(_PART, body[at : at + PART_BYTES]) for at in range(0, max(len(body), 1), PART_BYTES))
+
+    def failure(self, error: RoundhouseError) -> Body:
+        """Frame the error that ends the stream. boto3 raises it as EventStreamError."""
+        if isinstance(error, Bug):
+            kind, document = "InternalStreamFailure", {"Message": str(error)}
+        else:
+            code = "ModelInvocationTimeExceeded" if isinstance(error, DeadlineExceeded) else "StreamBroken"
+            kind, document = "ModelStreamError", {"Message": str(error), "ErrorCode": code}
+        return (frame({**_EXCEPTION, ":exception-type": kind}, orjson.dumps(document)),)
 
 
 def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
@@ -38,10 +62,3 @@ def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
 def _header(name: str, value: str) -> bytes:
     key, text = name.encode(), value.encode()
     return struct.pack(">B", len(key)) + key + struct.pack(">BH", 7, len(text)) + text
-
-
-def _pieces(body: Body) -> Iterable[bytes]:
-    for part in body:
-        view = memoryview(part).cast("B")
-        for start in range(0, len(view), PART_BYTES):
-            yield bytes(view[start : start + PART_BYTES])

@@ -1,13 +1,17 @@
 """SageMaker's headers, and what the container and the runtime surface do alike with them.
 
-Not listed and so ignored, as the contract asks: Target-Variant, Target-Container-Hostname, Inference-Id,
-Inference-Component, Enable-Explanations, Session-Id, Model-Cache-Setting.
+Two of them reach the model as request parameters: `session_id` and `custom_attributes`. The Inference-Id does not: it
+names a request for those who capture it, so no answer may depend on it, and as a parameter it would make all requests
+differ, for the response cache too. Ignored as the contract asks, too: Target-Variant, Target-Container-Hostname,
+Inference-Component, Enable-Explanations, Model-Cache-Setting.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from server.api.surface import Bytes, HeaderMap, RawHeaders, text
-from server.domain.payload import Payload
+from server.api.sagemaker.sessions import SESSION_ID, session_id
+from server.api.surface import HeaderMap, text
+from server.domain.inference import NO_PARAMETERS, Parameter
 
 TARGET_MODEL: Final = b"x-amzn-sagemaker-target-model"
 CUSTOM_ATTRIBUTES: Final = b"x-amzn-sagemaker-custom-attributes"
@@ -21,12 +25,13 @@ def target_model(headers: HeaderMap) -> str:
     return headers.get(TARGET_MODEL, b"").decode("utf-8", errors="replace").strip()
 
 
-def payload(headers: HeaderMap, body: Bytes) -> Payload:
-    """Say how to read a body: by the Content-Type alone, which also carries the size of a binary request's JSON."""
-    return Payload(body, text(headers, b"content-type"), text(headers, b"accept"))
-
-
-def echoed(headers: HeaderMap) -> RawHeaders:
-    """Return the headers that go back as they came."""
-    attributes = headers.get(CUSTOM_ATTRIBUTES)
-    return [] if attributes is None else [(CUSTOM_ATTRIBUTES, attributes)]
+def for_model(headers: HeaderMap, is_new_session_allowed: bool = True) -> Mapping[str, Parameter]:
+    """Return what the model is told of the headers. Raises InvalidHeader for a Session-Id that is none."""
+    if not (SESSION_ID in headers or CUSTOM_ATTRIBUTES in headers):
+        return NO_PARAMETERS
+    parameters: dict[str, Parameter] = {}
+    if SESSION_ID in headers:
+        parameters["session_id"] = session_id(headers, is_new_session_allowed)
+    if CUSTOM_ATTRIBUTES in headers:
+        parameters["custom_attributes"] = text(headers, CUSTOM_ATTRIBUTES)
+    return parameters

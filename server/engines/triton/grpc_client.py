@@ -6,9 +6,9 @@ The generated stubs are used as they are: the client classes on top of them conv
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from server.domain.inference import InferenceRequest, InferenceResponse, Parameter
 from server.engines.triton.errors import Refused, ServerGone
-from server.engines.triton.flags import LOOPBACK
+from server.engines.triton.flags import OWN_KEY
 from server.engines.triton.wire import decode_tensor, encode_tensor, response_parameters
 
 _OPTIONS: Final = (
@@ -33,6 +33,7 @@ _HTTP_STATUS: Final = {
     grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.UNAVAILABLE: 503,
 }
+_AFTER_ERROR_S: Final = 0.5
 _BROKEN: Final = re.compile(
     r"[Cc]onnection|[Ss]ocket closed|failed to connect|Broken pipe|GOAWAY|recvmsg|Stream removed|Channel closed|tcp"
 )
@@ -40,35 +41,36 @@ _BROKEN: Final = re.compile(
 
 
 class GrpcClient:
-    """Speaks to one tritonserver on loopback."""
+    """Speaks to the tritonserver at `target`. `secret` opens what is closed to others (`flags.OWN_KEY`)."""
 
-    def __init__(self, port: int) -> None:
-        self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{port}", options=_OPTIONS)
+    def __init__(self, target: str, secret: str = "") -> None:
+        self._own = ((OWN_KEY, secret),) if secret else ()
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._is_closed = False
 
     async def load(self, model: str) -> None:
         """Load from the repository. Returns when it is ready. Raises Refused, ServerGone."""
         with self._translating():
-            await self._stub.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=model))
+            await self._stub.RepositoryModelLoad(
+                service_pb2.RepositoryModelLoadRequest(model_name=model), metadata=self._own
+            )
 
     async def unload(self, model: str) -> None:
         """Begin to unload, without what it calls. Returns before its memory is free. Raises Refused, ServerGone."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         request.parameters["unload_dependents"].bool_param = False
         with self._translating():
-            await self._stub.RepositoryModelUnload(request)
+            await self._stub.RepositoryModelUnload(request, metadata=self._own)
 
     async def stream(self, model: str, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """Every answer of one request. Closing the iterator cancels it. Raises Refused, ServerGone."""
         with self._translating():
-            # With this key Triton ends the stream with a real status instead of a bare message.
-            call = self._stub.ModelStreamInfer(
-                _once(infer_message(model, request)), metadata=(("triton_grpc_error", "true"),)
-            )
+            call = self._stub.ModelStreamInfer(_once(infer_message(model, request)))
             try:
                 async for message in call:
                     if message.error_message:
+                        await _read_on(call)
                         raise Refused(stream_status(message.error_message), message.error_message)
                     answer = message.infer_response
                     if answer.outputs or not answer.parameters["triton_final_response"].bool_param:
@@ -83,7 +85,7 @@ class GrpcClient:
         self._is_closed = True
         await self._channel.close()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _translating(self) -> Iterator[None]:
         """Around each call. To close a channel cancels its calls, which must not look as if their callers had left."""
         try:
@@ -140,11 +142,24 @@ def _set_parameter(field: Any, value: Parameter) -> None:
 def stream_status(text: str) -> int:
     """The status of a failure that a stream tells as a bare message: 400, 503 or 500.
 
-    Triton puts the request's id in front of what its own checks found, and of nothing that a model said.
+    Triton puts the request's id in front of what its own checks found, and of nothing that a model said. The code of a
+    model's error is lost on this way, so a model that blames the request has to say so in words.
     """
     if "Exceeds maximum queue size" in text or "Request timeout expired" in text:
         return 503
-    return 400 if text.startswith("[request id: ") else 500
+    return 400 if text.startswith(("[request id: ", "Invalid argument: ")) else 500
+
+
+async def _read_on(call: Any) -> None:
+    """Read what follows an error up to the end, but not for long: a model may go on for ever.
+
+    An error is a message here. With the key `triton_grpc_error` it would be the call's own status, but Triton 2.51
+    then crashes as soon as the model, which knows nothing of that, sends its next response.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_AFTER_ERROR_S):
+            async for _ in call:
+                pass
 
 
 async def _once(message: Any) -> AsyncIterator[Any]:

@@ -16,6 +16,8 @@ MATCHED = [
     ("/v2/models/team/m.tar.gz/versions/12/infer", Route(Surface.KSERVE, "team/m.tar.gz", "12")),
     ("/v2/models/a/versions/x/infer", Route(Surface.KSERVE, "a/versions/x")),
     ("/v2/models/infer/infer", Route(Surface.KSERVE, "infer")),
+    ("/v2/models/team/m/generate", Route(Surface.KSERVE, "team/m", is_generate=True)),
+    ("/v2/models/m/versions/1/generate_stream", Route(Surface.KSERVE, "m", "1", is_stream=True, is_generate=True)),
 ]
 NOT_MATCHED = [
     "/",
@@ -30,6 +32,9 @@ NOT_MATCHED = [
     "/endpoints//invocations",
     "/v2/models/infer",
     "/v2/models/m/ready",
+    "/v2/models/generate",
+    "/v2/models//generate",
+    "/models/m/generate",
     "/v2/repository/models/m/infer",
 ]
 

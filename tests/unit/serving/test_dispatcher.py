@@ -22,7 +22,8 @@ from server.domain.payload import Answer, Decoded, Payload
 from server.residency.options import ResidencyOptions
 from server.residency.residency import Residency
 from server.serving.admission import Admission
-from server.serving.dispatcher import OFFLOAD_BYTES, Dispatcher, DispatchOptions
+from server.serving.dispatcher import Dispatcher, DispatchOptions
+from server.serving.stages import OFFLOAD_BYTES
 from server.telemetry.metrics import Metrics
 from tests.fakes.engine import FakeEngine, echo
 from tests.fakes.source import FakeSource, archive
