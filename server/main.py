@@ -16,8 +16,10 @@ from typing import Any, NoReturn
 import psutil
 import uvloop
 
+from server.api.admin.metrics import metrics_app
 from server.api.app import build_app
 from server.api.parts import HttpOptions, Parts
+from server.api.restricted import restrictions
 from server.archive.digest import RememberedFileDigests
 from server.archive.staging import stage_folder
 from server.archive.unpack import UnpackLimits
@@ -25,12 +27,15 @@ from server.codecs import registry
 from server.domain.clock import Clock, SystemClock
 from server.domain.errors import RoundhouseError
 from server.domain.model import CPU
-from server.domain.ports import Engine, EngineLifecycle
+from server.domain.ports import BudgetByDevice, Engine, EngineLifecycle
 from server.engines.completion import complete
 from server.engines.devices import budgets
+from server.jobs.async_jobs import AsyncJobs
+from server.lifespan.expiry import Expiry
 from server.lifespan.order import Order, Wishes
-from server.lifespan.process import Life, listen, live
+from server.lifespan.process import Life, Listener, listen, live
 from server.lifespan.welcome import welcome
+from server.lifespan.with_jobs import with_jobs
 from server.residency.options import ResidencyOptions
 from server.residency.residency import Residency
 from server.serving.address import AddressBook
@@ -49,6 +54,7 @@ from server.store.threads import StoreThreads
 from server.telemetry import logging as log_lines
 from server.telemetry.metrics import Metrics
 from server.telemetry.residency_metrics import ResidencyMetrics
+from server.telemetry.response_cache_metrics import response_cache_levels
 
 _log = logging.getLogger(__name__)
 SINGLE = "model"
@@ -63,7 +69,11 @@ class House:
     """The assembled server."""
 
     app: Any
+    metrics_app: Any
+    """What a port for metrics alone answers."""
     life: Life
+    memory: BudgetByDevice
+    engine_kind: str
     names: Callable[[], Awaitable[list[str]]]
     """The archives that could be asked for."""
 
@@ -77,9 +87,11 @@ def compose(settings: Settings, clock: Clock) -> House:
     threads = StoreThreads()
     registered = RegisteredFolders(settings.load_root)
     source = _source(settings, registered, threads, clock)
-    memory = budgets(settings.memory_budget, settings.gpu_memory_budget)
-    engine, lifecycle = _engine(settings, clock, gpus=sum(device != CPU for device in memory))
+    memory = budgets(settings.memory_budget, settings.gpu_memory_budget, settings.gpu_memory_fraction)
+    kind = _engine_kind(settings)
+    engine, lifecycle = _engine(kind, settings, clock, gpus=sum(device != CPU for device in memory))
     metrics = Metrics()
+    metrics.watch(response_cache_levels(lifecycle.describe))
     residency = Residency(
         engine,
         source,
@@ -88,34 +100,89 @@ def compose(settings: Settings, clock: Clock) -> House:
         ResidencyOptions(
             max_parallel_loads=settings.max_parallel_loads,
             failure_ttl_s=settings.failure_ttl_s,
+            time_to_live_s=settings.idle_ttl_s,
+            preload_timeout_s=settings.preload_timeout_s,
             footprint_file=settings.cache_dir / "footprints.json",
             close_timeout_s=5.0,
         ),
         ResidencyMetrics(metrics),
+        lifecycle.passing_bytes,
     )
     admission = Admission(settings.max_in_flight)
     addresses = AddressBook(registered, _default_model(settings))
     models = ModelControl(residency, source, registered, addresses)
-    order = Order(_wishes(settings), registered, source, lifecycle, residency, models, admission)
+    order = Order(
+        _wishes(settings),
+        registered,
+        source,
+        lifecycle,
+        residency,
+        models,
+        admission,
+        Expiry(residency, settings.idle_ttl_s),
+    )
+    dispatcher = Dispatcher(
+        residency,
+        engine,
+        registry.decode,
+        clock,
+        admission,
+        metrics,
+        DispatchOptions(timeout_s=settings.request_timeout_s, load_wait_s=settings.load_timeout_s),
+    )
+    jobs = _jobs(settings, dispatcher, metrics, clock)
     parts = Parts(
-        dispatcher=Dispatcher(
-            residency,
-            engine,
-            registry.decode,
-            clock,
-            admission,
-            metrics,
-            DispatchOptions(timeout_s=settings.request_timeout_s, load_wait_s=settings.load_timeout_s),
-        ),
+        dispatcher=dispatcher,
         addresses=addresses,
         models=models,
         residency=residency,
         metrics=metrics,
         is_ready=order.is_ready,
-        options=HttpOptions(max_body_bytes=settings.max_body, version=version("roundhouse")),
+        options=HttpOptions(
+            max_body_bytes=settings.max_body,
+            version=version("roundhouse"),
+            restrictions=restrictions(settings.restrict_api),
+            default_accept=settings.default_accept or "",
+            inference_type=settings.inference_type,
+        ),
         facts=lambda: {"engine": lifecycle.describe()},
+        jobs=jobs,
     )
-    return House(build_app(parts), Life(order.begin, order.drain, order.end), source.names)
+    return House(
+        app=build_app(parts),
+        metrics_app=metrics_app(metrics),
+        life=with_jobs(Life(order.begin, order.drain, order.end), jobs),
+        memory=memory,
+        engine_kind=kind,
+        names=source.names,
+    )
+
+
+def _jobs(settings: Settings, dispatcher: Dispatcher, metrics: Metrics, clock: Clock) -> AsyncJobs | None:
+    """Asynchronous inference, where the settings say where its results go."""
+    if settings.async_output is None:
+        if settings.async_failures or settings.async_success_topic or settings.async_error_topic:
+            raise ValueError("async_failures and the topics need async_output, which says where results go")
+        return None
+    from server.jobs.assembly import AsyncOptions, assemble  # boto3, as in `_source`
+
+    jobs = assemble(
+        AsyncOptions(
+            output=settings.async_output,
+            failures=settings.async_failures,
+            journal_dir=settings.cache_dir / "jobs",
+            success_topic=settings.async_success_topic,
+            error_topic=settings.async_error_topic,
+            s3_endpoint_url=settings.s3_endpoint_url,
+            concurrency=settings.async_concurrency,
+            queue_limit=settings.async_queue,
+            max_input_bytes=settings.async_max_input,
+        ),
+        dispatcher.invoke,
+        clock,
+    )
+    metrics.watch(jobs.levels)
+    return jobs
 
 
 def _single(settings: Settings) -> tuple[str, Path] | None:
@@ -161,11 +228,14 @@ def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThr
     )
 
 
-def _engine(settings: Settings, clock: Clock, gpus: int) -> tuple[Engine, EngineLifecycle]:
+def _engine_kind(settings: Settings) -> str:
     """The engine that the settings name; `auto` takes Triton only where it is the container's own."""
-    kind = settings.engine
-    if kind == "auto":
-        kind = "triton" if CONTAINERS_TRITON.is_file() else "embedded"
+    if settings.engine == "auto":
+        return "triton" if CONTAINERS_TRITON.is_file() else "embedded"
+    return settings.engine
+
+
+def _engine(kind: str, settings: Settings, clock: Clock, gpus: int) -> tuple[Engine, EngineLifecycle]:
     if kind == "triton":
         from server.engines.triton.engine import TritonEngine
         from server.engines.triton.options import TritonOptions
@@ -177,7 +247,10 @@ def _engine(settings: Settings, clock: Clock, gpus: int) -> tuple[Engine, Engine
                 extra_args=tuple(shlex.split(settings.triton_args)),
                 shm_default_bytes=settings.triton_shm_default,
                 shm_growth_bytes=settings.triton_shm_growth,
+                response_cache_bytes=settings.response_cache,
                 gpus=gpus,
+                grpc=(settings.host, settings.grpc_port) if settings.grpc_port is not None else None,
+                safe_ports=settings.safe_ports,
             ),
             clock,
             os.environ,
@@ -185,7 +258,9 @@ def _engine(settings: Settings, clock: Clock, gpus: int) -> tuple[Engine, Engine
         return triton, triton
     from server.engines.embedded.engine import EmbeddedEngine
 
-    embedded = EmbeddedEngine(threads=settings.threads)
+    if settings.grpc_port is not None:
+        _log.warning("no gRPC on port %d: the embedded engine has none; --engine triton has", settings.grpc_port)
+    embedded = EmbeddedEngine(threads=settings.threads, response_cache_bytes=settings.response_cache, gpus=gpus)
     return embedded, embedded
 
 
@@ -216,11 +291,13 @@ async def _serve(settings: Settings) -> int:
     began = psutil.Process().create_time()  # what a user waits for: Python's own start and the imports too
     try:
         house = compose(settings, clock)
-        opened = listen(settings.host, settings.port)
+        listeners = [Listener(house.app, listen(settings.host, settings.port))]
+        if settings.metrics_port is not None:
+            listeners.append(Listener(house.metrics_app, listen(settings.host, settings.metrics_port)))
     except (RoundhouseError, ValueError, OSError) as error:
         print(f"roundhouse: {error}", file=sys.stderr)
         return 2
-    port = int(opened.getsockname()[1])
+    port = int(listeners[0].opened.getsockname()[1])
 
     async def tell() -> None:
         try:
@@ -229,6 +306,8 @@ async def _serve(settings: Settings) -> int:
         except (RoundhouseError, TimeoutError) as error:  # a store that is away may be back at the first request
             _log.warning("the store's archives cannot be listed: %s", error or f"no answer within {LISTING_S:g} s")
             names = []
-        print(welcome(settings.host, port, names, _default_model(settings), clock.wall() - began), flush=True)
+        took_s = clock.wall() - began
+        default, engine, memory = _default_model(settings), house.engine_kind, house.memory
+        print(welcome(settings.host, port, names, default, took_s, engine, memory), flush=True)
 
-    return await live(house.app, opened, house.life, settings.drain_timeout_s, tell)
+    return await live(listeners, house.life, settings.drain_timeout_s, tell)

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from pydantic.fields import FieldInfo
 
-from server.settings import Settings
+from server.settings import REPEATABLE, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_METAVARS: Final = {
+    "store": "DIR|s3://...",
+    "restrict_api": "GROUP:HEADER=VALUE",
+    "safe_port_range": "A-B",
+    "gpu_memory_fraction": "0..1",
+}
 
 
 def setting_flags(command: Command) -> Command:
@@ -25,6 +31,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         f"--{name.replace('_', '-')}",
         name,
         default=None,
+        multiple=_is_repeatable(field),
         metavar=_metavar(name, field),
         help=f"{(field.description or '').replace('`', '')}{default}",
     )
@@ -40,7 +47,13 @@ def _is_bytes(name: str) -> bool:
     return "ByteSize" in str(Settings.model_fields[name].annotation)
 
 
+def _is_repeatable(field: FieldInfo) -> bool:
+    return REPEATABLE in field.metadata
+
+
 def _metavar(name: str, field: FieldInfo) -> str:
+    if name in _METAVARS:
+        return _METAVARS[name]
     kind = str(field.annotation)
     choices = getattr(field.annotation, "__args__", ())
     if kind.startswith("typing.Literal"):
@@ -48,9 +61,9 @@ def _metavar(name: str, field: FieldInfo) -> str:
     for mark, metavar in (("ByteSize", "SIZE"), ("Path", "PATH"), ("tuple", "A,B"), ("float", "SECONDS"), ("int", "N")):
         if mark in kind:
             return metavar
-    return "DIR|s3://..." if name == "store" else "TEXT"
+    return "TEXT"
 
 
 def given(flags: dict[str, Any]) -> dict[str, Any]:
     """Only what was typed."""
-    return {name: value for name, value in flags.items() if value is not None}
+    return {name: value for name, value in flags.items() if value not in (None, ())}

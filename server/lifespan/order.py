@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.domain.ports import EngineLifecycle
+from server.lifespan.expiry import Expiry
 from server.residency.residency import Residency
 from server.serving.admission import Admission
 from server.serving.model_control import ModelControl
@@ -39,6 +40,7 @@ class Order:
         residency: Residency,
         models: ModelControl,
         admission: Admission,
+        expiry: Expiry,
     ) -> None:
         self._wishes = wishes
         self._registered = registered
@@ -47,6 +49,7 @@ class Order:
         self._residency = residency
         self._models = models
         self._admission = admission
+        self._expiry = expiry
         self._has_begun = False
 
     def is_ready(self) -> bool:
@@ -75,6 +78,7 @@ class Order:
         for name in self._wishes.pin:
             _log.info("pinning %s", name)
             await self._models.pin(name)
+        self._expiry.begin()
         self._has_begun = True
 
     async def drain(self, timeout_s: float) -> None:
@@ -84,6 +88,7 @@ class Order:
 
     async def end(self) -> None:
         """Free everything, in the reverse order."""
+        await self._expiry.end()
         await self._residency.close()
         await self._engine.stop()
         await self._source.close()

@@ -63,6 +63,8 @@ class StepOutOfMemory:
 
     at: float
     digest: StepDigest
+    said: str = ""
+    """The words of the model or its runtime."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,25 @@ Predictions come from, in this order: what was measured here before; the archive
 built); the engine; the size of the step's files.
 """
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from server.domain.model import CPU, Device, Footprint, Step, StepDigest
+from server.residency.footprint_file import FootprintFile, Measurement
 from server.residency.options import ResidencyOptions
 
-FORMAT: Final = 1
 MOST_REMEMBERED: Final = 20_000
 NOISE: Final = 0.05
 """Measurements of one step differ by so much (allocators reuse holes). Seen: 8.20 to 8.50 MB for 8 MB of weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """Measurements on their way to the file; `is_whole`: all of them, to take its place."""
+
+    measurements: list[Measurement]
+    is_whole: bool
 
 
 class Footprints:
@@ -24,8 +31,7 @@ class Footprints:
     Args:
         ask_engine: the engine's own prediction, asked when nothing was measured or declared.
         budgets: bytes per device; no prediction grows beyond them.
-        options: the last resort's guesses, and the file: JSON, written by `save`; unreadable content is ignored, since
-            measurements come back by themselves.
+        options: the last resort's guesses, and the file, which `write` writes.
     """
 
     def __init__(
@@ -37,12 +43,13 @@ class Footprints:
         self._ask_engine = ask_engine
         self._budgets = budgets
         self._options = options
-        self._file = options.footprint_file
+        self._file = FootprintFile(options.footprint_file) if options.footprint_file is not None else None
         self._bytes: dict[StepDigest, dict[Device, int]] = {}
         self._load_s: dict[StepDigest, float] = {}
-        self._is_changed = False
-        if self._file is not None:
-            self._read(self._file)
+        self._unsaved: dict[StepDigest, None] = {}
+        for each in self._file.read() if self._file is not None else ():
+            self._bytes[each.digest] = each.bytes_by_device
+            self._load_s[each.digest] = each.load_s
 
     def predict(self, step: Step) -> Footprint:
         """Bytes per device that the step will be charged with."""
@@ -83,45 +90,30 @@ class Footprints:
     @property
     def needs_saving(self) -> bool:
         """Whether there is something to save, and a place for it."""
-        return self._is_changed and self._file is not None
+        return bool(self._unsaved) and self._file is not None
 
-    def save(self) -> None:
-        """Write what was measured. Blocks; failures to write are ignored: it is a cache."""
-        if self._file is None:
-            return
-        self._is_changed = False
-        remembered = {
-            digest: {"bytes": amounts, "load_s": round(self._load_s.get(digest, 0.0), 4)}
-            for digest, amounts in list(self._bytes.items())
-        }
-        draft = self._file.with_name(self._file.name + ".draft")
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(json.dumps({"format": FORMAT, "steps": remembered}))
-            draft.replace(self._file)
-        except OSError:
-            self._is_changed = True
+    def take_unsaved(self) -> Unsaved:
+        """Say what `write` has to write. To be called where measurements are made: it forgets what it says."""
+        is_whole = self._file is not None and self._file.is_mostly_history(len(self._bytes))
+        unsaved, self._unsaved = self._unsaved, {}
+        return Unsaved([self._measurement(digest) for digest in (self._bytes if is_whole else unsaved)], is_whole)
+
+    def write(self, unsaved: Unsaved) -> None:
+        """Write it. Blocks, for one small write as a rule; safe in any thread."""
+        if self._file is not None:
+            (self._file.replace if unsaved.is_whole else self._file.add)(unsaved.measurements)
+
+    def _measurement(self, digest: StepDigest) -> Measurement:
+        return Measurement(digest, self._bytes.get(digest, {}), self._load_s.get(digest, 0.0))
 
     def _remember(self, step: Step, amounts: dict[Device, int]) -> None:
         self._bytes.pop(step.digest, None)  # the newest stands last, the oldest is forgotten first
         self._bytes[step.digest] = amounts
-        self._is_changed = True
+        self._unsaved[step.digest] = None
         while len(self._bytes) > MOST_REMEMBERED:
             oldest = next(iter(self._bytes))
             del self._bytes[oldest]
             self._load_s.pop(oldest, None)
-
-    def _read(self, file: Path) -> None:
-        try:
-            content: Any = json.loads(file.read_text())
-            if content["format"] != FORMAT:
-                return
-            for digest, entry in content["steps"].items():
-                self._bytes[StepDigest(digest)] = {str(device): int(n) for device, n in entry["bytes"].items()}
-                self._load_s[StepDigest(digest)] = float(entry["load_s"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._bytes.clear()
-            self._load_s.clear()
 
 
 def _is_noise(known: Mapping[Device, int], measured: Mapping[Device, int]) -> bool:

@@ -77,15 +77,15 @@ class Loader:
         self._began.pop(command.step.digest, None)
         self._report(event)
         if self._footprints.needs_saving:
-            await asyncio.to_thread(self._footprints.save)
+            await asyncio.to_thread(self._footprints.write, self._footprints.take_unsaved())
 
     async def _try(self, command: Load) -> Event:
         step, began = command.step, self._clock.now()
         try:
             measured = await self._engine.load(step)
-        except DeviceFull:
+        except DeviceFull as error:
             self._footprints.outgrew(step)
-            return StepOutOfMemory(self._clock.now(), step.digest)
+            return StepOutOfMemory(self._clock.now(), step.digest, error.said)
         except EngineLost as error:
             return StepLost(self._clock.now(), step.digest, error)
         except asyncio.CancelledError:

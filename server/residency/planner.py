@@ -134,7 +134,7 @@ class Planner:
         step.out_of_memory += 1
         is_awaited = any(self._waiting.is_awaited(key) for key in step.references)
         if step.out_of_memory > 1 or not is_awaited:
-            self.house.fail_sharers(step, lambda record: self._does_not_fit(record, step))
+            self.house.fail_sharers(step, lambda record: self._does_not_fit(record, step, event.said))
             self._inventory.move(step, StepMove.FREE)
         else:
             self._inventory.stall(step)
@@ -203,11 +203,11 @@ class Planner:
         if step.losses > self.house.options.lost_retries:
             self.house.fail_sharers(step, lambda _: error)
 
-    def _does_not_fit(self, record: ArchiveRecord, step: StepRecord) -> DeviceFull:
+    def _does_not_fit(self, record: ArchiveRecord, step: StepRecord, said: str) -> DeviceFull:
         charges = self._inventory.charge_of([step])
         device = min(charges, default="")
         budget = self._inventory.ledger.budgets.get(device, 0)
-        return DeviceFull(record.archive.name, device, charges.get(device, 0), budget)
+        return DeviceFull(record.archive.name, device, charges.get(device, 0), budget, said)
 
     def _retire(self, name: str, why: str) -> None:
         for record in self._inventory.named(name):

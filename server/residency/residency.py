@@ -5,7 +5,7 @@ This is what the rest of the server sees. Staging happens in `staging.py`, decis
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from server.domain.clock import Clock
@@ -38,9 +38,12 @@ class Residency:
         clock: Clock,
         options: ResidencyOptions | None = None,
         observer: ResidencyObserver | None = None,
+        passing_bytes: Callable[[], Mapping[Device, int]] = dict,
     ) -> None:
+        """`passing_bytes`: what the engine's loads may hold for a moment above what they are charged with."""
         self._options = options or ResidencyOptions()
         self._clock = clock
+        self._passing_bytes = passing_bytes
         self._observer: ResidencyObserver = observer or NobodyWatches()
         self._staging = Staging(source, clock, self._options.recheck_s)
         self._footprints = Footprints(engine.predict, budgets, self._options)
@@ -124,9 +127,13 @@ class Residency:
         """The engine died and these steps vanished: their charge is released, their leases are void."""
         self._driver.tell(e.EngineDied(self._now(), tuple(digests)))
 
+    def resident_names(self) -> list[str]:
+        """The archives that would be served at once, in no order. Cheap: no more than looking."""
+        return list(self._planner.house.inventory.leasable)
+
     def snapshot(self) -> dict[str, Any]:
         """The state for people, JSON-ready."""
-        return snapshot(self._planner.house, self._staging.stale, self._clock)
+        return snapshot(self._planner.house, self._staging.stale, self._clock, self._passing_bytes())
 
     async def close(self) -> None:
         """Refuse whoever waits, wait for leases and the engine up to `close_timeout_s`, unload everything."""
@@ -141,7 +148,7 @@ class Residency:
                 await self._driver.loader.cancel()
         await self._driver.loader.finish()
         if self._footprints.needs_saving:
-            await asyncio.to_thread(self._footprints.save)
+            await asyncio.to_thread(self._footprints.write, self._footprints.take_unsaved())
 
     async def _stage(self, name: str) -> StagedArchive | None:
         """The current content; `None` where that cannot be said and something resident can serve on."""

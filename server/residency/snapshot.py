@@ -4,23 +4,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from server.domain.clock import Clock
+from server.domain.model import Device
 from server.residency.decisions import Considered, Decision
 from server.residency.house import House
 from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.staging import Stale
-from server.residency.states import ArchiveState
+from server.residency.states import ArchiveState, StepState
 
 Json: TypeAlias = dict[str, Any]
 
 
-def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock) -> Json:
-    """Everything worth knowing. Times are seconds since the epoch, or ages in seconds where the name says `_s`."""
+def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock, passing: Mapping[Device, int]) -> Json:
+    """Everything worth knowing. Times are seconds since the epoch, or ages in seconds where the name says `_s`.
+
+    What is in memory lies between `charged_bytes` - `in_transit_bytes` (what is charged for steps on their way in or
+    out) and `charged_bytes` + `loading_bytes` (`passing`: what loads hold for a moment above their charge).
+    """
     now, to_wall = clock.now(), clock.wall() - clock.now()
     records = sorted(house.inventory.archives.values(), key=lambda record: record.archive.key)
     failed = house.failures.remembered(now)
     return {
         "policy": house.policy.name,
-        "devices": _devices(house),
+        "devices": _devices(house, passing),
         "residents": [_archive(house, record, now) for record in records if record.state is ArchiveState.RESIDENT],
         "loading": [_archive(house, record, now) for record in records if record.state is ArchiveState.LOADING],
         "leaving": [_archive(house, record, now) for record in records if record.is_leaving],
@@ -50,13 +55,17 @@ def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock) -> Json:
     }
 
 
-def _devices(house: House) -> Json:
+def _devices(house: House, passing: Mapping[Device, int]) -> Json:
     ledger = house.inventory.ledger
+    moving = [step for step in house.inventory.steps.values() if step.state is not StepState.RESIDENT]
+    in_transit = _bytes(house, moving)
     return {
         device: {
             "charged_bytes": charged,
             "budget_bytes": ledger.budgets.get(device),
             "free_bytes": ledger.budgets[device] - charged if device in ledger.budgets else None,
+            "in_transit_bytes": in_transit.get(device, 0),
+            "loading_bytes": passing.get(device, 0),
             "is_over_budget": charged > ledger.budgets.get(device, charged),
         }
         for device, charged in sorted(ledger.charged().items())

@@ -49,6 +49,8 @@ def _file(config: Path | None) -> dict[str, Any]:
 def _explain(error: ValidationError) -> str:
     lines = [
         f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (got {problem['input']!r})"
+        if problem["loc"]
+        else problem["msg"].removeprefix("Value error, ")  # about several settings, which its text names
         for problem in error.errors()
     ]
     return (

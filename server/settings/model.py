@@ -5,9 +5,22 @@ variables (`settings/sagemaker.py`), the defaults below. `docs/settings.md` is g
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from server.domain.payload import InferenceType
+from server.settings.ports import port_range, require_apart
 
 EngineKind: TypeAlias = Literal["auto", "embedded", "triton"]
 Mode: TypeAlias = Literal["auto", "single", "multi"]
@@ -21,7 +34,21 @@ def _names(value: object) -> object:
     return value
 
 
+def _entries(value: object) -> object:
+    """Lists whose entries may have commas are written with blanks in variables."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _range(text: str) -> str:
+    port_range(text)
+    return text
+
+
+REPEATABLE: Final = "repeatable"
+"""Marks a setting whose flag may be given several times."""
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Entries: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_entries), REPEATABLE]
+Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseModel):
@@ -34,6 +61,21 @@ class Settings(BaseModel):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of every surface; SageMaker's default. 0 takes a free one and prints it."""
+    metrics_port: Port | None = None
+    """A further port with nothing but /metrics, for scrapers that must not reach the rest."""
+    grpc_port: Port | None = None
+    """Where tritonserver answers gRPC (KServe v2; steps under the names that they have in Triton) with `engine triton`.
+
+    Loading and unloading stay with this server. The embedded engine has no gRPC."""
+    safe_port_range: Annotated[str, AfterValidator(_range)] | None = None
+    """`a-b`: where ports other than `port` must lie, those inside the host included. SageMaker says which are free."""
+    restrict_api: Entries = ()
+    """`GROUP[,GROUP]:HEADER=VALUE`: calls of these groups need that header, or are answered 403. May be repeated.
+
+    Groups: `inference`, `model-repository` (/models, /v2/repository, /admin) and `health`; as a variable, separated by
+    blanks."""
+    default_accept: str | None = None
+    """Media type for SageMaker's callers who send no Accept, if the model can answer in it. Unset: the model's own."""
     max_body: ByteSize = ByteSize(64 * 1024**2)
     """Largest request body, before and after inflating; Triton's own default limit. Larger ones are answered 413."""
     max_in_flight: PositiveInt = 1024
@@ -58,20 +100,32 @@ class Settings(BaseModel):
     """Single-model mode: the folder with the Triton repository. SageMaker's is /opt/ml/model."""
     default_model: str | None = None
     """Which model answers /invocations when no TargetModel is given."""
+    inference_type: InferenceType = "infer"
+    """What /invocations and InvokeEndpoint mean: `infer`, or Triton's generate extension, `generate` or streamed.
+
+    /models/.../invoke always infers; /v2/models/... has a path for each."""
     load_root: Path = Path("/opt/ml/models")
     """`POST /models` loads only folders below this one."""
     preload: Names = ()
     """Archives to load before /ping says ready, separated by commas."""
     pin: Names = ()
     """Archives that are preloaded and never evicted, separated by commas."""
+    preload_timeout_s: PositiveFloat = 600.0
+    """How long the preload of one archive may take; after that the server does not start."""
 
     # --- residency ----------------------------------------------------------------------------------------------
     memory_budget: ByteSize | None = None
     """Bytes that resident steps may take on the host device. Unset: 70 % of what this container may use.
 
-    Leave room beside it: while an ONNX graph loads, it takes about twice what it is charged with afterwards."""
+    Leave room beside it: an ONNX file with its weights inside takes up to its size more while it loads, one at a time
+    (`loading_bytes` in /admin/residency says how much now). With the weights in a file beside it, as our builders write
+    them, it takes no more."""
     gpu_memory_budget: ByteSize | None = None
-    """Bytes per GPU. Unset: 90 % of each GPU's memory."""
+    """Bytes per GPU that resident steps may take. Unset: `gpu_memory_fraction` of each GPU's memory."""
+    gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of each GPU's memory that resident steps may take; the rest is for contexts, activations, fragmentation."""
+    idle_ttl_s: PositiveFloat | None = None
+    """Archives that nobody asked for so long are unloaded, pinned ones excepted. Unset: only when room is needed."""
     max_parallel_loads: PositiveInt = 2
     """Steps that may load side by side; more fight for disk and cores."""
     failure_ttl_s: PositiveFloat = 30.0
@@ -85,6 +139,22 @@ class Settings(BaseModel):
     max_archive: ByteSize = ByteSize(64 * 1024**3)
     """Largest unpacked archive; protects the disk from bombs."""
 
+    # --- asynchronous inference ---------------------------------------------------------------------------------
+    async_output: str | None = None
+    """`s3://bucket/prefix/` for results of InvokeEndpointAsync. Unset: that operation is refused."""
+    async_failures: str | None = None
+    """`s3://bucket/prefix/` for the reasons of failed jobs. Unset: beside the results, as `...-error.out`."""
+    async_success_topic: str | None = None
+    """ARN of the SNS topic that is told of each result. Unset: nobody is told."""
+    async_error_topic: str | None = None
+    """ARN of the SNS topic that is told of each failed or expired job. Unset: nobody is told."""
+    async_concurrency: PositiveInt = 4
+    """Jobs under way at the same time; others wait on disk, and requests that wait for an answer go beside them."""
+    async_queue: PositiveInt = 1000
+    """Jobs that may wait; more are answered 503 with Retry-After."""
+    async_max_input: ByteSize = ByteSize(1024**3)
+    """Largest payload of a job, SageMaker's own limit. It is read into memory, for each job that is under way."""
+
     # --- engine -------------------------------------------------------------------------------------------------
     engine: EngineKind = "auto"
     """`embedded` runs steps in this process, `triton` in a tritonserver; `auto` takes Triton inside its container."""
@@ -96,6 +166,10 @@ class Settings(BaseModel):
     """Shared memory each Python step of Triton starts with. SageMaker does not let /dev/shm be enlarged."""
     triton_shm_growth: ByteSize = ByteSize(1024**2)
     """Shared memory a Python step of Triton grows by."""
+    response_cache: ByteSize = ByteSize(256 * 1024**2)
+    """Bytes for answers of steps whose config.pbtxt says `response_cache { enable: true }`; 0 keeps none.
+
+    Beside the memory budget, not in it. Room for sixty images that SAM has looked at."""
     threads: PositiveInt | None = None
     """Threads of one inference in the embedded engine. Unset: the cores this process may use."""
 
@@ -106,3 +180,13 @@ class Settings(BaseModel):
     """Least severe log line written to stderr."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """`json` for machines, `text` for people; `auto` is text on a terminal."""
+
+    @model_validator(mode="after")
+    def _ports_are_apart(self) -> Self:
+        require_apart(self.port, {"metrics_port": self.metrics_port, "grpc_port": self.grpc_port}, self.safe_ports)
+        return self
+
+    @property
+    def safe_ports(self) -> range | None:
+        """`safe_port_range` as numbers."""
+        return port_range(self.safe_port_range) if self.safe_port_range else None

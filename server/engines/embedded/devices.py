@@ -1,12 +1,12 @@
 """Where a step runs: on the CPU or on which GPU, by its instance groups and by what is here."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from server.domain.errors import UnsupportedModel
 from server.domain.model import CPU, Device
+from server.engines.devices import gpu_memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class Hardware:
         return self.gpus > 0 and "CUDAExecutionProvider" in self.providers
 
 
-def look_around() -> Hardware:
-    """Find out what is here. Blocking: imports onnxruntime."""
+def look_around(gpus: int | None = None) -> Hardware:
+    """Find out what is here; `gpus` where they were counted already. Blocking: imports onnxruntime."""
     import onnxruntime
 
-    gpus = sum(1 for node in Path("/dev").glob("nvidia[0-9]*"))
-    return Hardware(tuple(onnxruntime.get_available_providers()), gpus)
+    counted = len(gpu_memory_bytes()) if gpus is None else gpus
+    return Hardware(tuple(onnxruntime.get_available_providers()), counted)
 
 
 def place(config: ModelConfig, backend: str, hardware: Hardware) -> Device:

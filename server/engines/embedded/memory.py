@@ -11,7 +11,7 @@ import ctypes
 import gc
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ _MADV_POPULATE_READ: Final = 22
 # MiniLM batch of 8 x 32 tokens takes 1.5 times as long as with 8 MiB. Much more than that only fragments the heap:
 # after batches of 32 x 128 tokens 32 MiB keeps twice as much memory, and is no faster.
 _MMAP_THRESHOLD_BYTES: Final = 8 << 20
+_WEIGHTS_MMAP_THRESHOLD_BYTES: Final = 2 << 20
 _TRIM_THRESHOLD_BYTES: Final = 32 << 20
 # malloc_trim gives back the top of the main arena only; with one arena, that is all of it.
 _ARENA_MAX: Final = 1
@@ -38,6 +39,25 @@ def tune_allocator() -> None:
         libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)
         libc.mallopt(_M_ARENA_MAX, _ARENA_MAX)
+
+
+@contextmanager
+def weights_apart() -> Iterator[None]:
+    """Around the load of weights: large blocks leave the heap, so that what is freed on the way is given back at once.
+
+    A graph of 8 MB with its weights inside peaks at 16 MB this way, and at 21 MB (in a server that has run for a while
+    at 27 MB) without. Not smaller blocks: each is a mapping, of which a process may have 65,530.
+    """
+    _set_mmap_threshold(_WEIGHTS_MMAP_THRESHOLD_BYTES)
+    try:
+        yield
+    finally:
+        _set_mmap_threshold(_MMAP_THRESHOLD_BYTES)
+
+
+def _set_mmap_threshold(threshold: int) -> None:
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, threshold)
 
 
 def release_free_memory() -> None:
@@ -62,6 +82,33 @@ def anonymous_bytes() -> int:
         if line.startswith("Anonymous:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def forget_peak() -> bool:
+    """Let `peak_bytes` count from now on. Returns whether this system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def peak_bytes() -> int:
+    """The most that was resident since `forget_peak`, to within a page for each thread. 0 where unknown."""
+    return _status_bytes("VmHWM:")
+
+
+def resident_bytes() -> int:
+    """What is resident now, files' mapped pages included. 0 where unknown."""
+    return _status_bytes("VmRSS:")
+
+
+def _status_bytes(field: str) -> int:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field)), 0)
 
 
 def map_in(directory: Path) -> int:

@@ -1,17 +1,25 @@
 """The backend directory that tritonserver is pointed at.
 
 Triton loads a backend from `<folder>/<name>/`, either `libtriton_<name>.so` or, with `model.py`, on top of the Python
-backend. A Triton that lacks `onnxruntime` gets ours of the second kind. What it has natively is never replaced.
+backend. A Triton that lacks `onnxruntime` or `dali` gets ours of the second kind. What it has natively is never
+replaced.
 """
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from server.engines.triton.discovery import Installation
 
 OURS: Final = Path(__file__).parent / "python_backends"
+_SERVER: Final = Path(__file__).parents[2]
+SHARED_FILES: Final[Mapping[str, tuple[Path, ...]]] = MappingProxyType(
+    {"dali": (_SERVER / "engines" / "dali_pipeline.py", _SERVER / "domain" / "image_header.py")}
+)
+"""What both engines run of a backend: copied beside its `model.py`, since the stub cannot import `server`."""
 _STUB: Final = "triton_python_backend_stub"
 
 
@@ -38,6 +46,8 @@ def build(installation: Installation, into: Path) -> Path:
     _place_python(installation, into / "python")
     for name in missing:
         shutil.copytree(OURS / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in SHARED_FILES.get(name, ()):
+            shutil.copyfile(file, into / name / file.name)
     return into
 
 

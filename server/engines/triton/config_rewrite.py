@@ -12,7 +12,7 @@ CALLS_FILE: Final = "roundhouse_calls.py"
 """The generated model file of Python steps that call other models."""
 
 _BACKEND_BY_PLATFORM: Final = {"onnxruntime_onnx": "onnxruntime"}
-FILE_BY_BACKEND: Final = {"onnxruntime": "model.onnx", "python": "model.py"}
+FILE_BY_BACKEND: Final = {"onnxruntime": "model.onnx", "python": "model.py", "dali": "model.dali"}
 """What a model's file is called where its config does not tell."""
 
 
@@ -24,10 +24,18 @@ def model_name(digest: StepDigest, number: int = 0) -> str:
     return f"rh_{digest[:32]}n{number}" if number else f"rh_{digest[:32]}"
 
 
-def rewrite(config: ModelConfig, name: str, calls: Mapping[str, str], emulated: Collection[str] = ()) -> ModelConfig:
+def rewrite(
+    config: ModelConfig,
+    name: str,
+    calls: Mapping[str, str],
+    emulated: Collection[str] = (),
+    *,
+    has_response_cache: bool = True,
+) -> ModelConfig:
     """Return a copy of `config` for Triton.
 
     `calls`: names in Triton by the author's names. `emulated`: backends that run on top of the Python backend.
+    Without a response cache the config must not ask for one: it changes when an answer comes, never which.
 
     Raises:
         InvalidArchive: an ensemble step names a model that the archive does not have.
@@ -35,6 +43,8 @@ def rewrite(config: ModelConfig, name: str, calls: Mapping[str, str], emulated: 
     result = ModelConfig()
     result.CopyFrom(config)
     result.name = name
+    if not has_response_cache:
+        result.ClearField("response_cache")
     for group in result.instance_group:
         group.name = ""  # Triton names instances after it, and errors name instances: those must name the model
     for step in result.ensemble_scheduling.step:

@@ -39,6 +39,12 @@ class Installation:
     path_dirs: tuple[Path, ...] = ()
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def caches(self) -> Path | None:
+        """The folder of cache libraries, if it has the one that keeps responses in memory."""
+        folder = self.server.parent.parent / "caches"
+        return folder if (folder / "local/libtritoncache_local.so").is_file() else None
+
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """`base` with this Triton's own search paths in front."""
         merged = dict(base) | dict(self.variables)

@@ -10,7 +10,8 @@ from server.archive.model_config import parse
 from server.domain.clock import Clock
 from server.domain.errors import EngineLost, RoundhouseError, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse
-from server.domain.model import Footprint, Step, StepDigest
+from server.domain.model import CPU, Device, Footprint, Step, StepDigest
+from server.engines.passing_bytes import guessed
 from server.engines.triton import memory
 from server.engines.triton.answers import answered
 from server.engines.triton.discovery import discover
@@ -50,6 +51,7 @@ class TritonEngine:
         self._stub_backends = {"python", *self._launcher.emulated}
         self._loading = Loading(self._residents, options, clock, self._stub_backends)
         self._window = asyncio.Lock()
+        self._passing = 0
         self._clean_ups: set[asyncio.Task[None]] = set()
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -102,6 +104,10 @@ class TritonEngine:
 
     # --- memory ---------------------------------------------------------------------------------------------------
 
+    def passing_bytes(self) -> Mapping[Device, int]:
+        """What the load under way may hold for a moment above what it is charged with."""
+        return {CPU: self._passing}
+
     def predict(self, step: Step) -> Footprint:
         """What `step` will take; see `memory.predict`. Raises InvalidArchive if its config does not parse."""
         if step.predicted.bytes_by_device:
@@ -113,6 +119,7 @@ class TritonEngine:
         """Load `step`, one at a time so that what it takes can be told from what others take. See `Engine.load`."""
         async with self._window:
             run = await self._supervisor.running(self._options.start_timeout_s)
+            self._passing = guessed(step)
             try:
                 resident, footprint = await self._loading.load(run, step, self.predict(step))
             except asyncio.CancelledError:
@@ -121,6 +128,8 @@ class TritonEngine:
             except EngineLost:
                 await self._supervisor.noticed(run, _NOTICE_S)
                 raise
+            finally:
+                self._passing = 0
             if self._supervisor.current is not run:
                 raise EngineLost(f"tritonserver died while step {step.name!r} was loading")
             self._residents.add(resident)

@@ -126,4 +126,4 @@ def _device_full(text: str, subject: Subject) -> DeviceFull | None:
     names = {subject.name, *subject.names.values()}
     if not says_out_of_memory(text, names):
         return None
-    return DeviceFull(subject.name, subject.device if says_on_gpu(text, names) else CPU)
+    return DeviceFull(subject.name, subject.device if says_on_gpu(text, names) else CPU, said=text)

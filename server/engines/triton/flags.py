@@ -9,6 +9,10 @@ from typing import Final
 from server.domain.errors import ClientError
 
 LOOPBACK: Final = "127.0.0.1"
+OWN_KEY: Final = "triton-grpc-protocol-roundhouse"
+"""The gRPC header that our calls carry where others may call too. Triton puts the first words before each key."""
+_OURS_ALONE: Final = "model-repository,model-config,shared-memory,statistics,trace,logging"
+"""gRPC services that stay with us: who loads behind residency's back makes its ledger wrong."""
 
 OPERATOR_FLAGS: Final = frozenset(
     {
@@ -42,11 +46,17 @@ class ServerFlags:
     http_port: int
     grpc_port: int
     shm_prefix: str
+    grpc_address: str = LOOPBACK
+    grpc_secret: str = ""
+    """What our own gRPC calls show (`OWN_KEY`) where others may call too; "" where nobody else can."""
     shm_default_bytes: int = 16 * 1024**2
     shm_growth_bytes: int = 1024**2
     load_threads: int = 4
     http_threads: int = 8
     exit_timeout_s: int = 5
+    caches: Path | None = None
+    response_cache_bytes: int = 0
+    """For the responses of models that ask for it; 0, or no folder of cache libraries: no cache."""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """From `parse_extra`: they win over our defaults, and repeatable ones are added to ours."""
 
@@ -67,7 +77,7 @@ class ServerFlags:
             "http-port": (str(self.http_port),),
             "http-thread-count": (str(self.http_threads),),
             "allow-grpc": ("true",),
-            "grpc-address": (LOOPBACK,),
+            "grpc-address": (self.grpc_address,),
             "grpc-port": (str(self.grpc_port),),
             "allow-metrics": ("false",),
             "model-load-thread-count": (str(self.load_threads),),
@@ -78,6 +88,12 @@ class ServerFlags:
                 f"python,shm-growth-byte-size={self.shm_growth_bytes}",
             ),
         }
+        if self.grpc_secret:
+            key = OWN_KEY.removeprefix("triton-grpc-protocol-")
+            flags["grpc-restricted-protocol"] = (f"{_OURS_ALONE}:{key}={self.grpc_secret}",)
+        if self.caches is not None and self.response_cache_bytes and "cache-config" not in self.extra:
+            flags["cache-directory"] = (str(self.caches),)
+            flags["cache-config"] = (f"local,size={self.response_cache_bytes}",)
         for name, values in self.extra.items():
             flags[name] = (*flags.get(name, ()), *values) if name in REPEATABLE_FLAGS else values[-1:]
         return tuple(_render(flags))

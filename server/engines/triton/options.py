@@ -18,6 +18,8 @@ class TritonOptions:
     """Shared memory that each Python instance starts with. Only touched pages take memory."""
     shm_growth_bytes: int = 1024**2
     """Shared memory that a Python instance grows by."""
+    response_cache_bytes: int = 0
+    """For the responses of steps whose configs say `response_cache { enable: true }`; 0: none is kept."""
     load_threads: int = 4
     """Threads with which Triton starts the instances of a model side by side."""
     http_threads: int = 8
@@ -34,5 +36,9 @@ class TritonOptions:
     """How long a model may take to go (1.1 s is usual) before its processes are killed."""
     gpus: int = 0
     """GPUs of this host: where instances of KIND_AUTO go."""
+    grpc: tuple[str, int] | None = None
+    """Address and port where tritonserver answers others over gRPC as well. `None`: only us, on loopback."""
+    safe_ports: range | None = None
+    """Where its ports on loopback are taken from. `None`: wherever the system has one."""
     log_lines: int = 400
     """How many of Triton's last log lines are kept for error messages and `describe`."""

@@ -97,10 +97,22 @@ class ServerProcess:
         return True
 
 
-def free_ports(count: int) -> list[int]:
-    """Different ports on loopback that nobody listens on right now."""
+def free_ports(count: int, among: Sequence[int] = (0,) * 8) -> list[int]:
+    """Different ports on loopback that nobody listens on right now; `among` are those to try, 0 is any.
+
+    Raises:
+        OSError: there are not so many.
+    """
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
+        for port in among:
+            if len(found) == count:
+                break
+            each = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                each.bind((LOOPBACK, port))
+                found.append(each.getsockname()[1])
+    if len(found) < count:
+        tried = f"{min(among)} to {max(among)}" if among else "none"
+        raise OSError(f"fewer than {count} ports are free among {tried}")
+    return found

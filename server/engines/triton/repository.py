@@ -24,8 +24,9 @@ _CONFIG: Final = "config.pbtxt"
 class StagedRepository:
     """A folder of its own for one run of tritonserver. All calls block on the file system."""
 
-    def __init__(self, root: Path, emulated: Collection[str] = ()) -> None:
+    def __init__(self, root: Path, emulated: Collection[str] = (), *, has_response_cache: bool = True) -> None:
         """Make `root`/repository. `emulated`: backends that run on top of Triton's Python backend."""
+        self._has_response_cache = has_response_cache
         self.folder = root / "repository"
         self._incoming = root / "incoming"
         self._emulated = frozenset(emulated)
@@ -46,7 +47,8 @@ class StagedRepository:
         author = parse((step.directory / _CONFIG).read_text())
         self._check_model_file(step, author)
         _link_tree(step.directory, draft, is_python=step.backend == "python")
-        (draft / _CONFIG).write_text(render(rewrite(author, name, calls, self._emulated)))
+        config = rewrite(author, name, calls, self._emulated, has_response_cache=self._has_response_cache)
+        (draft / _CONFIG).write_text(render(config))
         if step.backend == "python" and step.calls:
             wiring = json.dumps(calls_wiring(author, calls))
             for version in (entry for entry in draft.iterdir() if entry.name.isdigit()):

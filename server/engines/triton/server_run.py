@@ -15,7 +15,8 @@ from server.engines.triton.grpc_client import GrpcClient
 from server.engines.triton.http_client import HttpClient
 from server.engines.triton.log_tail import LogTail
 from server.engines.triton.options import TritonOptions
-from server.engines.triton.process import ServerProcess, free_ports
+from server.engines.triton.ports import choose
+from server.engines.triton.process import ServerProcess
 from server.engines.triton.repository import StagedRepository
 from server.engines.triton.runtime_folder import RuntimeFolder
 
@@ -106,27 +107,34 @@ class Launcher:
         assert self._folder is not None, "use_folder was not called. This is a bug."
         number = next(self._numbers)
         root = self._folder.path / f"run-{number}"
-        repository = StagedRepository(root, self.emulated)
+        caches = self._installation.caches if self._options.response_cache_bytes else None
+        repository = StagedRepository(
+            root, self.emulated, has_response_cache=caches is not None or "cache-config" in self._extra
+        )
         backends = backend_folder.build(self._installation, root / "backends")
         (root / "empty").mkdir()
-        http_port, grpc_port = free_ports(2)
+        ports = choose(self._options)
         flags = ServerFlags(
             repository=repository.folder,
             backends=backends,
-            http_port=http_port,
-            grpc_port=grpc_port,
+            http_port=ports.http,
+            grpc_port=ports.grpc,
+            grpc_address=ports.grpc_address,
+            grpc_secret=ports.secret,
             shm_prefix=f"{self._folder.shm_prefix}{number}_",
             shm_default_bytes=self._options.shm_default_bytes,
             shm_growth_bytes=self._options.shm_growth_bytes,
             load_threads=self._options.load_threads,
             http_threads=self._options.http_threads,
             exit_timeout_s=max(1, int(self._options.stop_timeout_s) - 1),
+            caches=caches,
+            response_cache_bytes=self._options.response_cache_bytes,
             extra=self._extra,
         )
         argv = (str(self._installation.server), *flags.argv())
         tail = LogTail(self._options.log_lines)
         process = await ServerProcess.start(argv, self._environment, root / "empty", flags.shm_prefix, tail)
-        clients = HttpClient(http_port, self._options.connections), GrpcClient(grpc_port)
+        clients = HttpClient(ports.http, self._options.connections), GrpcClient(ports.grpc_target, ports.secret)
         run = ServerRun(process, *clients, repository, self._options.stop_timeout_s)
         try:
             await run.wait_ready(self._clock, self._options.start_timeout_s)

@@ -96,6 +96,13 @@ def charged_bytes(residency: Any) -> int:
     return int(residency["devices"].get("cpu", {}).get("charged_bytes", 0))
 
 
-def loaded_bytes(residency: Any) -> int:
-    """What the ledger says is taken on the host by steps that are loaded, without those on their way in or out."""
-    return sum(step["charged_bytes"].get("cpu", 0) for step in residency["steps"] if step["state"] == "resident")
+def most_bytes(residency: Any) -> int:
+    """What the ledger says that the process may hold right now: the charge, and what loads hold in passing."""
+    cpu = residency["devices"].get("cpu", {})
+    return int(cpu.get("charged_bytes", 0)) + int(cpu.get("loading_bytes", 0))
+
+
+def least_bytes(residency: Any) -> int:
+    """What the ledger says that the process holds at least: the charge without what is on its way in or out."""
+    cpu = residency["devices"].get("cpu", {})
+    return int(cpu.get("charged_bytes", 0)) - int(cpu.get("in_transit_bytes", 0))

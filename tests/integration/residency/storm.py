@@ -11,7 +11,7 @@ import numpy as np
 
 from server.domain.clock import SystemClock
 from tests.integration.live_server import LiveServer
-from tests.integration.residency.asking import Client, charged_bytes, loaded_bytes
+from tests.integration.residency.asking import Client, charged_bytes, least_bytes, most_bytes
 from tests.integration.residency.linear_archives import expected, inputs_of
 from tests.integration.residency.process_memory import ProcessMemory, memory_of
 
@@ -23,12 +23,19 @@ LOOK_EVERY_S = 0.1
 class Look:
     """One moment. Bytes; `grown` is what the process holds beyond its start.
 
-    The ledger was read before and after the process was measured: `charged` is the larger, `loaded` the smaller figure.
+    The ledger was read before and after the process was measured: `charged` and `most` (with what loads hold in
+    passing) are the larger, `least` (without what is on its way) the smaller figures.
     """
 
     charged: int
-    loaded: int
+    most: int
+    least: int
     grown: int
+
+    @property
+    def nearest(self) -> float:
+        """The process by what the ledger says, which is a range while something is on its way: by its nearer end."""
+        return self.grown / min(max(self.grown, self.least), self.most)
 
 
 @dataclass(slots=True)
@@ -49,18 +56,26 @@ class Storm:
         p50, p99 = np.percentile(self.latencies_s, [50, 99]) * 1e3
         cold = sum(warmth != "resident" for warmth in self.warmths)
         peak_charged = max(look.charged for look in self.looks) / 1e6
+        near = [look.nearest for look in self.settled]
         peak_grown = max(look.grown for look in self.looks) / 1e6
         return (
             f"{len(self.latencies_s)} requests in {self.took_s:.1f} s: {len(self.latencies_s) / self.took_s:.0f}/s, "
             f"p50 {p50:.1f} ms, p99 {p99:.0f} ms; {cold} waited for a load (median {np.median(self.load_ms):.0f} ms); "
             f"{len(self.evictions)} evictions seen; {len(self.looks)} looks: ledger at most {peak_charged:.1f} MB, "
-            f"process at most {peak_grown:.1f} MB, process/ledger median {self.median_ratio:.3f}"
+            f"process at most {peak_grown:.1f} MB, process/ledger median {self.median_ratio:.3f}, "
+            f"by the nearer end of the ledger's range {min(near):.3f} to {max(near):.3f}, "
+            f"within 15 % of charge and loading together at {self.share_near_most:.0%} of the looks"
         )
 
     @property
     def median_ratio(self) -> float:
         """Growth of the process by what the ledger charges, in the median of the moments after the first second."""
         return float(np.median([look.grown / look.charged for look in self.settled]))
+
+    @property
+    def share_near_most(self) -> float:
+        """How often the process is within 15 % of the charge together with what loads hold in passing."""
+        return float(np.mean([abs(look.grown / look.most - 1) <= 0.15 for look in self.settled]))
 
     @property
     def settled(self) -> list[Look]:
@@ -99,7 +114,8 @@ def storm(server: LiveServer, mix: Sequence[int], start: ProcessMemory) -> Storm
             while not is_over.wait(LOOK_EVERY_S):
                 before, grown, after = client.residency(), memory_of(server.pid).grown_since(start), client.residency()
                 charged = max(charged_bytes(before), charged_bytes(after))
-                found.looks.append(Look(charged, min(loaded_bytes(before), loaded_bytes(after)), grown))
+                most, least = max(map(most_bytes, (before, after))), min(map(least_bytes, (before, after)))
+                found.looks.append(Look(charged, most, least, grown))
                 found.evictions.update({(each["at"], each["archive"]): each for each in after["evictions"]})
 
     with ThreadPoolExecutor(CLIENTS + 1) as pool:

@@ -25,6 +25,8 @@ BUDGET_BYTES = 10 * CHARGE_BYTES + CHARGE_BYTES // 2
 REQUESTS = 2000
 ZIPF = 1.5
 TOLERANCE = 0.15
+QUANTILE = 0.99
+"""Of the looks, so many are within the tolerance. Seen: all of them in three storms (1,025), the worst at 1.08."""
 RETURNED_BYTES = 8_000_000
 """Sixteen connections, their threads and the holes of the allocator: what stays after a storm, and does not grow."""
 
@@ -71,14 +73,24 @@ def test_charged_bytes_never_exceed_the_budget(stormed: Storm) -> None:
 
 
 def test_the_process_holds_what_the_ledger_says_during_the_storm(stormed: Storm) -> None:
-    """In the median.
+    """At every look but one in a hundred, and by what is charged alone in the median.
 
-    Single moments lie between what is loaded and what is charged (from before a load until after an unload), but for
-    the one load under way: the runtime holds the file, the weights and its own copy at once.
+    The ledger charges from before a load until after an unload, so single moments lie below it by what is on its way
+    (`in_transit_bytes`); and the one load under way holds its file, the weights and its own copy at once above it
+    (`loading_bytes`). Both are told, so what the process holds is known as a range at each moment.
     """
+    astray = [look for look in stormed.settled if abs(look.nearest - 1) > TOLERANCE]
+
+    assert len(astray) <= (1 - QUANTILE) * len(stormed.settled), astray
     assert abs(stormed.median_ratio - 1) <= TOLERANCE
-    for look in stormed.settled:
-        assert (1 - TOLERANCE) * look.loaded <= look.grown <= (1 + TOLERANCE) * look.charged + 2 * CHARGE_BYTES
+
+
+def test_the_ledger_says_how_much_a_load_holds_in_passing(stormed: Storm) -> None:
+    """Not nothing, and not so much that it could excuse anything: these graphs have their weights inside the file."""
+    passing = [look.most - look.charged for look in stormed.settled if look.most > look.charged]
+
+    assert len(passing) > 0.5 * len(stormed.settled), "the storm should load most of the time"
+    assert 0.5 * CHARGE_BYTES <= np.median(passing) <= 3 * CHARGE_BYTES
 
 
 def test_victims_of_the_storm_were_the_least_recently_used(stormed: Storm) -> None:

@@ -99,6 +99,7 @@ def test_a_request_that_never_ends_does_not_keep_the_server(
 
         assert server.wait(25) == 0, "SageMaker kills 30 s after SIGTERM"
         assert "did not finish within" in server.text()
+        assert "Traceback" not in server.text()
         gate.open()
         assert all(each.exception() or each.result().status >= 500 for each in asked)
 
@@ -211,3 +212,17 @@ def test_a_wrong_setting_is_said(tmp_path: Path, flags: tuple[str, ...], words: 
     assert code in {1, 2}
     assert all(word in said for word in words), said
     assert "Traceback" not in said
+
+
+def test_an_archive_that_nobody_asks_for_leaves_and_comes_back(tmp_path: Path) -> None:
+    write_archive(tmp_path / "store" / "idle", 3, 100_000)
+    write_archive(tmp_path / "store" / "kept", 4, 100_000)
+    flags = ("--store", tmp_path / "store", *EMBEDDED, "--idle-ttl-s", "0.5", "--pin", "kept")
+    with live_server(tmp_path / "server", *flags) as server, Client(server) as client:
+        assert client.infer("idle", inputs_of(1)).warmth == "disk"
+        until(lambda: [each["archive"] for each in client.residency()["residents"]] == ["kept"], what="the departure")
+        (eviction,) = client.residency()["evictions"]
+        assert (eviction["archive"], eviction["reason"]) == ("idle", "idle for longer than its time to live")
+        assert client.infer("idle", inputs_of(1)).warmth == "disk"
+        kept = (tmp_path / "server" / "cache" / "footprints.json").read_text().splitlines()
+        assert len(kept) >= 3, "measurements are on disk at once, however the process ends"

@@ -1,12 +1,13 @@
 """How the process lives: the port first, then readiness; a signal drains; a failed start is an exit code."""
 
 import asyncio
+import logging
 import os
 import signal
 
 import pytest
 
-from server.lifespan.process import Life, listen, live
+from server.lifespan.process import CutOff, Life, Listener, listen, live
 
 
 async def app(scope, receive, send):
@@ -55,7 +56,7 @@ async def test_a_signal_drains_and_leaves_with_zero(number):
         ready.set()
 
     opened = listen("127.0.0.1", 0)
-    living = asyncio.create_task(live(app, opened, story.life, 7, on_ready))
+    living = asyncio.create_task(live([Listener(app, opened)], story.life, 7, on_ready))
     await asyncio.wait_for(ready.wait(), 10)
     assert (await ask(opened.getsockname()[1])).endswith(b"ok")
     os.kill(os.getpid(), number)
@@ -69,8 +70,20 @@ async def test_a_start_that_fails_is_an_exit_code_and_everything_is_freed():
     async def on_ready():
         story.told.append("ready")
 
-    assert await asyncio.wait_for(live(app, listen("127.0.0.1", 0), story.life, 1, on_ready), 20) == 1
+    assert await asyncio.wait_for(live([Listener(app, listen("127.0.0.1", 0))], story.life, 1, on_ready), 20) == 1
     assert story.told == ["begin", "drain 1", "end"]
+
+
+def test_a_request_that_is_cut_off_is_told_in_a_line():
+    def record(error):
+        return logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "Exception", (), (type(error), error, None))
+
+    cut_off, other = record(asyncio.CancelledError("Task cancelled")), record(ValueError("a bug"))
+    assert CutOff().filter(cut_off)
+    assert CutOff().filter(other)
+    assert (cut_off.exc_info, cut_off.levelname) == (None, "WARNING")
+    assert "cut off" in cut_off.getMessage()
+    assert other.exc_info[0] is ValueError
 
 
 def test_a_port_in_use_is_named():

@@ -34,7 +34,9 @@ class Yard:
         self.engine = FakeEngine()
         self.source = FakeSource(*archives)
         self.journal = Journal()
-        self.residency = Residency(self.engine, self.source, {CPU: budget}, clock, options, self.journal)
+        self.residency = Residency(
+            self.engine, self.source, {CPU: budget}, clock, options, self.journal, self.engine.passing_bytes
+        )
 
     @property
     def charged(self):

@@ -169,3 +169,13 @@ async def test_an_engine_that_cancels_its_own_load_does_not_leave_the_step_loadi
     it.engine.faults[step("a").digest] = [asyncio.CancelledError()]
     assert await it.serve("a") == "disk"
     assert it.engine.history == [("load", "a"), ("load", "a")]
+
+
+async def test_the_words_of_a_model_that_ran_out_of_memory_reach_the_caller(yard):
+    it = yard(100, archive("a"), archive("b"))
+    said = "RuntimeError: CUDA out of memory. Tried to allocate 20.00 MiB"
+    it.engine.faults[archive("a").entry] = [DeviceFull("a-model", CPU, said=said)] * 2
+    with pytest.raises(DeviceFull) as refused:
+        await it.serve("a")
+    assert refused.value.said == said
+    assert str(refused.value).endswith(f": {said}")

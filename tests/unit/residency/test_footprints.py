@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from server.domain.model import CPU, NOTHING, Footprint
@@ -34,15 +36,74 @@ def test_measurements_survive_a_restart(tmp_path):
     before = footprints(footprint_file=file)
     before.measured(step("a"), Footprint({CPU: 8}), load_s=2.5)
     assert before.needs_saving
-    before.save()
+    before.write(before.take_unsaved())
     assert not before.needs_saving
     after = footprints(footprint_file=file)
     assert after.predict(step("a")) == Footprint({CPU: 8})
     assert after.predict_load_s(step("a")) == 2.5
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 9, "steps": {}}', '{"format": 1, "steps": {"x": 1}}'])
-def test_a_damaged_file_is_ignored(tmp_path, content):
+GARBAGE = ["", "{", "[]", '{"format": 9}\n{"step": "x"}\n', '{"format": 2}\n{"step": 1, "bytes": 3}\n7\nx', "\x00\xff"]
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_a_damaged_file_is_ignored_and_made_good(tmp_path, content):
     file = tmp_path / "footprints.json"
-    file.write_text(content)
-    assert footprints(footprint_file=file, bytes_per_file_byte=1.0).predict(step("a", 10)).on(CPU) == 10
+    file.write_text(content, encoding="latin-1")
+    damaged = footprints(footprint_file=file, bytes_per_file_byte=1.0)
+    assert damaged.predict(step("a", 10)).on(CPU) == 10
+    measure(damaged, "a", 8)
+    assert footprints(footprint_file=file).predict(step("a", 10)).on(CPU) == 8
+
+
+def measure(known, name, size):
+    known.measured(step(name), Footprint({CPU: size}), load_s=1.0)
+    known.write(known.take_unsaved())
+
+
+def test_a_measurement_adds_one_line_and_the_last_one_counts(tmp_path):
+    file = tmp_path / "footprints.json"
+    known = footprints(footprint_file=file)
+    for size in (8, 80, 800):
+        measure(known, "a", size)
+        measure(known, "b", size + 1)
+    lines = file.read_text().splitlines()
+    assert len(lines) == 1 + 6
+    again = footprints(footprint_file=file)
+    assert (again.predict(step("a")).on(CPU), again.predict(step("b")).on(CPU)) == (800, 801)
+
+
+def test_a_line_that_was_cut_off_costs_only_itself(tmp_path):
+    file = tmp_path / "footprints.json"
+    known = footprints(footprint_file=file)
+    measure(known, "a", 8)
+    measure(known, "b", 9)
+    file.write_text(file.read_text()[:-5])
+    again = footprints(footprint_file=file, bytes_per_file_byte=1.0)
+    assert again.predict(step("a", 10)).on(CPU) == 8
+    assert again.predict(step("b", 10)).on(CPU) == 10
+    measure(again, "c", 7)
+    assert {json.loads(line).get("step") for line in file.read_text().splitlines()[1:]} == {
+        step("a").digest,
+        step("c").digest,
+    }
+
+
+def test_history_does_not_grow_for_ever(tmp_path):
+    file = tmp_path / "footprints.json"
+    known = footprints(footprint_file=file)
+    for round_ in range(1100):
+        measure(known, "a", 10 ** (round_ % 2 + 1))
+    assert len(file.read_text().splitlines()) < 1010
+    assert footprints(footprint_file=file).predict(step("a")).on(CPU) == 100
+
+
+def test_a_file_that_cannot_be_written_is_made_good_later(tmp_path):
+    file = tmp_path / "deep" / "footprints.json"
+    (tmp_path / "deep").write_text("in the way")
+    known = footprints(footprint_file=file)
+    measure(known, "a", 8)
+    (tmp_path / "deep").unlink()
+    measure(known, "b", 9)
+    again = footprints(footprint_file=file)
+    assert (again.predict(step("a")).on(CPU), again.predict(step("b")).on(CPU)) == (8, 9)

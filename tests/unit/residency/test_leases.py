@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from server.domain.errors import DeviceFull, NotReady
+from server.domain.model import CPU
 from tests.fakes.source import archive, step
 
 
@@ -207,3 +208,28 @@ async def test_memory_stays_charged_until_the_unload_has_finished(yard):
     assert it.engine.loading == set()
     it.engine.unloads_open.set()
     assert await waiting == "disk"
+
+
+async def test_the_light_listing_says_what_the_snapshot_says(yard):
+    it = yard(25, archive("a"), archive("b"), archive("c"))
+    for name in "abcab":
+        await it.serve(name)
+        assert sorted(it.residency.resident_names()) == sorted(it.residents())
+    lease = await it.residency.lease("c", 5.0)
+    assert "c" in it.residency.resident_names()
+    lease.release()
+
+
+async def test_the_snapshot_tells_what_is_on_its_way_and_what_loads_hold_in_passing(yard):
+    it = yard(100, archive("a"), archive("b"))
+    await it.serve("a")
+    it.engine.passing = {CPU: 7}
+    it.engine.loads_open.clear()
+    waiting = asyncio.create_task(it.residency.lease("b", 5.0))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    device = it.residency.snapshot()["devices"][CPU]
+    assert (device["charged_bytes"], device["in_transit_bytes"], device["loading_bytes"]) == (20, 10, 7)
+    it.engine.loads_open.set()
+    (await waiting).release()
+    assert it.residency.snapshot()["devices"][CPU]["in_transit_bytes"] == 0

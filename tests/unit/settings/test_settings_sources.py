@@ -65,11 +65,16 @@ def test_sagemakers_variables_reach_their_settings():
     assert (found.ping_mode, found.log_level) == ("live", "debug")
 
 
-def test_a_variable_without_effect_is_remarked_upon():
-    remarks = from_sagemaker({"SAGEMAKER_TRITON_THREAD_COUNT": "8"})[1]
-    assert remarks == ["SAGEMAKER_TRITON_THREAD_COUNT has no effect here"]
-
-
 def test_a_model_folder_means_single_mode_and_a_store_means_many():
     assert settings({"model": "m"}).mode == "single"
     assert settings({"store": "s"}).mode == "multi"
+
+
+@pytest.mark.parametrize("said", ["infer", "generate", "generate_stream"])
+def test_the_inference_type_is_tritons(said):
+    assert settings(SAGEMAKER_TRITON_INFERENCE_TYPE=said).inference_type == said
+
+
+def test_other_inference_types_are_refused():
+    with pytest.raises(SettingsError, match=r"inference_type: .*'generate_stream' \(got 'Generate'\)"):
+        settings(SAGEMAKER_TRITON_INFERENCE_TYPE="Generate")

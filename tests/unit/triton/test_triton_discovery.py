@@ -72,12 +72,17 @@ def test_a_wheel_gets_our_backends_beside_real_copies_of_its_own(tmp_path):
     found = discover(wheel(tmp_path / "w"), {}, tmp_path)
     folder = backend_folder.build(found, tmp_path / "backends")
     assert (folder / "onnxruntime/model.py").is_file()
+    assert sorted(file.name for file in (folder / "dali").iterdir()) == [
+        "dali_pipeline.py",  # what both engines run: the stub cannot import it from the server
+        "image_header.py",
+        "model.py",
+    ]
     assert (folder / "python/triton_python_backend_stub").is_file()
     assert not (folder / "python/libtriton_python.so").is_symlink()
 
 
 def test_native_backends_are_never_replaced(tmp_path):
-    found = discover(container(tmp_path / "c", "python", "onnxruntime"), {}, tmp_path)
+    found = discover(container(tmp_path / "c", "python", "onnxruntime", "dali"), {}, tmp_path)
     assert backend_folder.missing_backends(found) == []
     assert backend_folder.build(found, tmp_path / "unused") == tmp_path / "c/backends"
     assert not (tmp_path / "unused").exists()

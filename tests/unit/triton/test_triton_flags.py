@@ -34,3 +34,16 @@ def test_flags_that_are_not_the_operators_are_refused(argument):
 
 def test_what_may_be_repeated_may_be_given():
     assert REPEATABLE_FLAGS <= OPERATOR_FLAGS
+
+
+def test_a_grpc_port_for_others_keeps_loading_to_ourselves():
+    argv = flags(grpc_address="0.0.0.0", grpc_secret="s3cret").argv()
+    assert "--grpc-address=0.0.0.0" in argv
+    (restricted,) = (word for word in argv if word.startswith("--grpc-restricted-protocol="))
+    assert restricted.endswith(":roundhouse=s3cret")
+    assert {"model-repository", "shared-memory"} <= set(restricted.split("=")[1].split(":")[0].split(","))
+    assert "inference" not in restricted
+
+
+def test_without_one_nothing_is_restricted():
+    assert not any("restricted" in word for word in flags().argv())

@@ -23,7 +23,7 @@ async def silent():
             await writer.wait_closed()
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
-    client = GrpcClient(server.sockets[0].getsockname()[1])
+    client = GrpcClient(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         yield client, reached
     finally:

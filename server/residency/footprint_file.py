@@ -1,0 +1,96 @@
+"""Where measured footprints survive a restart: one line of JSON for each measurement, the last one of a step counts.
+
+Lines are added, so that a measurement costs one small write and is safe at once, however the process ends. The file is
+written anew where it has become more history than state.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from server.domain.model import Device, StepDigest
+
+_log = logging.getLogger(__name__)
+FORMAT: Final = 2
+_HEAD: Final = json.dumps({"format": FORMAT}) + "\n"
+_HISTORY: Final = 1000
+"""So many lines that nobody needs are left in peace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What loading a step showed. Bytes by device, and seconds."""
+
+    digest: StepDigest
+    bytes_by_device: dict[Device, int]
+    load_s: float
+
+
+class FootprintFile:
+    """The file. Not knowing it is no harm: it is a cache, and unreadable lines are ignored."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._lines = 0
+        """How many measurements the file holds; -1 where it is none of ours and must be replaced."""
+
+    def read(self) -> list[Measurement]:
+        """Every measurement, oldest first. Blocks."""
+        try:
+            head, *lines = self._path.read_text().splitlines(keepends=True) or [""]
+        except (OSError, UnicodeDecodeError):
+            self._lines = -1
+            return []
+        is_whole = head == _HEAD and all(line.endswith("\n") for line in lines)
+        self._lines = len(lines) if is_whole else -1
+        return list(_measurements(lines)) if head == _HEAD else []
+
+    def is_mostly_history(self, known: int) -> bool:
+        """Whether the file should rather be written anew, with the `known` measurements that count."""
+        return self._lines < 0 or self._lines > 2 * known + _HISTORY
+
+    def add(self, measurements: Sequence[Measurement]) -> None:
+        """Add to the end. Blocks; a failure is made good by the next write, which then replaces the file."""
+        with self._writing():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a") as file:
+                file.write("".join([*([] if file.tell() else [_HEAD]), *map(_line, measurements)]))
+            self._lines += len(measurements)
+
+    def replace(self, measurements: Sequence[Measurement]) -> None:
+        """Write anew. Blocks; fails as `add`."""
+        with self._writing():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._path.with_name(self._path.name + ".draft")
+            draft.write_text("".join([_HEAD, *map(_line, measurements)]))
+            draft.replace(self._path)
+            self._lines = len(measurements)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except OSError as error:
+                self._lines = -1
+                _log.debug("footprints were not saved: %s", error)
+
+
+def _line(each: Measurement) -> str:
+    return json.dumps({"step": each.digest, "bytes": each.bytes_by_device, "load_s": round(each.load_s, 4)}) + "\n"
+
+
+def _measurements(lines: Iterable[str]) -> Iterator[Measurement]:
+    for line in lines:
+        try:
+            entry: Any = json.loads(line)
+            amounts = {str(device): int(amount) for device, amount in entry["bytes"].items()}
+            yield Measurement(StepDigest(entry["step"]), amounts, float(entry["load_s"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
