@@ -1,7 +1,8 @@
 """What a config may ask for that this engine does not have; each refusal names the feature and who has it. Pure.
 
-Accepted and ignored here: `dynamic_batching` (batching sits above the engine, so that a whole ensemble is one batch),
-`optimization.priority`, `rate_limiter`, `host_policy`: they change when something runs, never what comes out.
+`dynamic_batching` lets steps share executions whose backends can do that (`dynamic_batches.py`); elsewhere, and in its
+finer points (priorities, queue limits, preferred sizes), it is accepted and ignored, as are `optimization.priority`,
+`rate_limiter` and `host_policy`: they change when something runs, never what comes out.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,16 +19,18 @@ _TRITON: Final = "the Triton engine has it: start the server with --engine trito
 _HINT_BY_BACKEND: Final[Mapping[str, str]] = MappingProxyType(
     {
         "tensorrt": "TensorRT plans run on the Triton engine, on a GPU: start the server with --engine triton",
-        "dali": "install the `gpu` extra for nvidia.dali, or start the server with --engine triton",
     }
 )
 
 _FEATURES: Final[tuple[tuple[str, Callable[[ModelConfig], bool]], ...]] = (
     ("sequence_batching", lambda config: config.HasField("sequence_batching")),
-    ("response_cache", lambda config: config.response_cache.enable),
+    (
+        "response_cache of a decoupled model",
+        lambda config: config.response_cache.enable and config.model_transaction_policy.decoupled,
+    ),
     ("custom operators (model_operations)", lambda config: bool(config.model_operations.op_library_filename)),
     ("ragged batches (batch_input, batch_output)", lambda config: bool(config.batch_input or config.batch_output)),
-    ("ragged batches (allow_ragged_batch)", lambda config: any(each.allow_ragged_batch for each in config.input)),
+    ("ragged batches (allow_ragged_batch)", lambda config: _is_ragged(config) and not _takes_ragged(config)),
     ("shape tensors", lambda config: any(each.is_shape_tensor for each in (*config.input, *config.output))),
     ("KIND_MODEL instances of onnxruntime", lambda config: _is_onnx(config) and _has_kind_model(config)),
     ("decoupled onnxruntime models", lambda config: _is_onnx(config) and config.model_transaction_policy.decoupled),
@@ -49,6 +52,15 @@ def require_supported(config: ModelConfig, backends: Mapping[str, object]) -> No
                 f"model {config.name!r}: tensor {tensor.name!r} is BF16, which ONNX Runtime cannot share with numpy; "
                 "cast to FP32 or FP16 at the model's edges"
             )
+
+
+def _is_ragged(config: ModelConfig) -> bool:
+    return any(each.allow_ragged_batch for each in config.input)
+
+
+def _takes_ragged(config: ModelConfig) -> bool:
+    """Backends that see each request by itself: there a ragged batch is several requests, as in Triton."""
+    return backend_of(config) in {"dali", "python"}
 
 
 def _is_onnx(config: ModelConfig) -> bool:

@@ -16,11 +16,13 @@ GPU = Hardware(("CUDAExecutionProvider", "CPUExecutionProvider"), gpus=2)
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ('name: "m" backend: "dali"', ["'dali'", "`gpu` extra", "--engine triton"]),
         ('name: "m" platform: "tensorrt_plan"', ["'tensorrt'", "--engine triton"]),
         ('name: "m" backend: "vllm"', ["'vllm'", "--engine triton"]),
         (ONNX + "sequence_batching { }", ["sequence_batching", "--engine triton"]),
-        (ONNX + "response_cache { enable: true }", ["response_cache"]),
+        (
+            'name: "m" backend: "python" response_cache { enable: true } model_transaction_policy { decoupled: true }',
+            ["response_cache", "decoupled"],
+        ),
         (ONNX + 'model_operations { op_library_filename: "x.so" }', ["custom operators"]),
         (ONNX + "model_transaction_policy { decoupled: true }", ["decoupled"]),
         (ONNX + "instance_group { kind: KIND_MODEL }", ["KIND_MODEL"]),
@@ -35,7 +37,10 @@ def test_a_refusal_names_the_feature_and_what_to_do(config, words):
     assert all(word in str(caught.value) for word in ["'m'", *words])
 
 
-@pytest.mark.parametrize("config", [ONNX + "dynamic_batching { }", ONNX + "response_cache { enable: false }"])
+RAGGED = 'name: "m" backend: "python" input { name: "a" data_type: TYPE_UINT8 dims: -1 allow_ragged_batch: true }'
+
+
+@pytest.mark.parametrize("config", [RAGGED, ONNX + "dynamic_batching { }", ONNX + "response_cache { enable: true }"])
 def test_what_changes_only_the_time_is_accepted(config):
     assert require_supported(parse(config), BACKENDS) is None
 

@@ -46,6 +46,12 @@ def test_a_disturbed_measurement_stays_near_what_was_expected(gained, is_disturb
     assert measured(step(), gained, 100 * MB, is_disturbed=is_disturbed) == charged
 
 
+def test_the_buffers_of_a_dali_step_are_charged_before_its_first_picture():
+    guess = predicted(step("dali", 4000), None, "cpu").on("cpu")
+    assert measured(step("dali", 4000), 2 * MB, guess, is_disturbed=False) == guess > 10 * MB
+    assert predicted(step("dali", 4000), None, "gpu:0").on("gpu:0") > 100 * MB
+
+
 @pytest.mark.parametrize(("file_bytes", "charged"), [(10, 64 << 10), (200_000, 200_000), (100 * MB, MB)])
 def test_nothing_is_free(file_bytes, charged):
     assert measured(step(file_bytes=file_bytes), -5, 0, is_disturbed=False) == charged
