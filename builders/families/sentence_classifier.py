@@ -6,8 +6,6 @@ encoder in memory (equal digests); only the head, a few kilobytes, is new.
 The head's weights come from the user (`.npz` with `weights` FP32 [width, classes] and `bias` FP32 [classes]).
 """
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,11 @@ import numpy.typing as npt
 
 from builders.export.linear_head import write_linear_head
 from builders.pipeline import folder as pipeline
-from builders.pipeline.progress import stage
+from builders.pipeline.bases import open_base, take_over
 from builders.triton_config import model as triton
-from server.archive.layout import Layout, read_layout
 from server.archive.manifest import Manifest
-from server.archive.unpack import UnpackLimits, unpack
 
-TASK = "text-classification"
-_MAX_BASE_BYTES = 64 * 1024**3
-
-
-class UnusableBase(click.ClickException):
-    """The base is not a sentence-embedding archive of this house; the text says what is missing."""
+TASK = "sentence-classification"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +58,10 @@ def build(base: Path, head: Head, name: str, to: Path) -> Path:
         UnusableBase: `base` is not a sentence-embedding archive.
     """
     with pipeline.work_folder(to.parent) as work:
-        source = base if base.is_dir() else _unpacked(base, work / "base")
-        layout = read_layout(source)
-        ensemble = _embedding_ensemble(layout, base)
+        layout = open_base(base, "sentence-embedding", "sentence-embedding", work / "base")
+        ensemble = next(model for model in layout.models if model.name == layout.entry).config
         root = work / "archive"
-        for model in layout.models:
-            if model.name != layout.entry:
-                shutil.copytree(model.path, root / model.name, copy_function=_link_or_copy)
+        take_over(layout, root, without=layout.entry)
         _head_step(head, int(ensemble.max_batch_size), root)
         _ensemble(ensemble, name, head, root)
         manifest = Manifest(
@@ -84,24 +72,6 @@ def build(base: Path, head: Head, name: str, to: Path) -> Path:
             steps=dict(layout.manifest.steps) if layout.manifest else {},
         )
         return pipeline.finish(root, manifest, to)
-
-
-def _unpacked(base: Path, to: Path) -> Path:
-    if not base.is_file():
-        raise UnusableBase(f"{base} does not exist; build one with  roundhouse build sentence-embedding")
-    to.mkdir()
-    with stage(f"unpack {base.name}"), base.open("rb") as file:
-        unpack(file, to, UnpackLimits(total_bytes=_MAX_BASE_BYTES))
-    return to
-
-
-def _embedding_ensemble(layout: Layout, base: Path) -> Any:
-    entry = next(model for model in layout.models if model.name == layout.entry)
-    if layout.manifest is None or layout.manifest.task != "sentence-embedding":
-        raise UnusableBase(
-            f"{base} is not a sentence-embedding archive (its manifest's task says otherwise, or is missing)"
-        )
-    return entry.config
 
 
 def _head_step(head: Head, max_batch_size: int, root: Path) -> None:
@@ -142,11 +112,3 @@ def _ensemble(base: Any, name: str, head: Head, root: Path) -> None:
     (root / name / "1" / ".keep").touch()  # Triton wants a version folder even where it is empty
     (root / name / "labels.txt").write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
     (root / name / "config.pbtxt").write_text(triton.text(config))
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    """Staged and built files never change, so that a hard link is as good as a copy, and free."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

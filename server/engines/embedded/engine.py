@@ -7,20 +7,24 @@ ensembles and BLS calls included.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from server.domain.clock import SystemClock
 from server.domain.errors import Bug, InferenceFailed, InvalidArchive, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse
-from server.domain.model import CPU, Footprint, Step, StepDigest
+from server.domain.model import CPU, Device, Footprint, Step, StepDigest
 from server.engines.embedded import memory
 from server.engines.embedded.devices import Hardware, look_around, place
 from server.engines.embedded.ensemble import EnsembleBackend
 from server.engines.embedded.footprint import predicted
+from server.engines.embedded.load_peak import LoadPeaks
 from server.engines.embedded.loaded_step import Backend
 from server.engines.embedded.loading import Loader, read_config
+from server.engines.embedded.remembered_answers import RememberedAnswers
+from server.engines.embedded.remembering import answer_for
 from server.engines.embedded.resident import Resident
 from server.engines.embedded.streaming import Stream
 from server.engines.embedded.workers import Workers
@@ -32,19 +36,31 @@ _TIDY_WHEN_BUSY: Final = 10  # intervals; it costs some milliseconds in which no
 class EmbeddedEngine:
     """Implements `domain.ports.Engine` and `EngineLifecycle`. Nothing is ever lost, so `on_lost` is never called."""
 
-    def __init__(self, more_backends: Mapping[str, Backend] | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        more_backends: Mapping[str, Backend] | None = None,
+        threads: int | None = None,
+        response_cache_bytes: int = 0,
+        gpus: int | None = None,
+    ) -> None:
         """`more_backends` adds backends by name, or takes the place of the built-in ones.
 
         `threads`: of one ONNX execution, where a config does not say; by default the cores this process may use.
+        `response_cache_bytes`: for answers of the steps whose configs say `response_cache { enable: true }`; 0: none.
+        `gpus`: how many there are, where they were counted already.
         """
         self._threads = threads
+        self._gpus = gpus
+        self._answers = RememberedAnswers(response_cache_bytes) if response_cache_bytes else None
         memory.tune_allocator()  # before anybody starts a thread: each brings an arena of its own
         self._more_backends = dict(more_backends or {})
         self._backends: dict[str, Backend] = {}
         self._hardware = Hardware()
         self._residents: dict[StepDigest, Resident] = {}
         self._workers = Workers("embedded")
+        self._clock = SystemClock()
         self._loading = asyncio.Lock()
+        self._peaks = LoadPeaks()
         self._loads: set[asyncio.Task[Footprint]] = set()
         self._executions = 0
         self._tidier: asyncio.Task[None] | None = None
@@ -93,7 +109,12 @@ class EmbeddedEngine:
             "steps": len(self._residents),
             "running": self._activity()[1],
             "restarts": 0,
+            "response_cache": self._answers.facts() if self._answers is not None else None,
         }
+
+    def passing_bytes(self) -> Mapping[Device, int]:
+        """What the load under way may hold for a moment above what it is charged with; see `load_peak`."""
+        return {CPU: self._peaks.current}
 
     def predict(self, step: Step) -> Footprint:
         """The footprint of an earlier load, or a guess from the size of the files."""
@@ -128,11 +149,12 @@ class EmbeddedEngine:
             missing = sorted(name for name, digest in step.calls.items() if digest not in self._residents)
             if missing:
                 raise Bug(f"step {step.name!r} is loaded before {missing}, which it calls. This is a bug.")
-            loader = Loader(self._backends, self._hardware, self._residents, self._activity)
+            loader = Loader(self._backends, self._hardware, self._residents, self._activity, self._answers, self._peaks)
             resident, footprint = await self._workers.call(partial(loader.load, step))
             if was_cancelled.is_set():
                 await self._free(resident)
             else:
+                resident.batch(self._workers, self._clock)
                 self._residents[step.digest] = resident
             del resident
             return footprint
@@ -154,12 +176,26 @@ class EmbeddedEngine:
 
     async def infer(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse:
         """Check, wait for an instance, run on one thread. A cancelled request runs on, unheard."""
-        resident = await self._begin(digest, request)
+        resident = self._admit(digest, request)
+        if resident.answers is not None and resident.batches is not None:
+            self._executions += 1
+            return await self._workers.call(partial(resident.run, request))
+        if resident.answers is not None:
+            begin, execute = partial(self._begin, resident), partial(self._execute, resident, request)
+            return await answer_for(resident.answers, digest, request, self._workers, begin, execute)
+        if resident.batches is not None:
+            self._executions += 1
+            return await resident.batches.infer(request)
+        await self._begin(resident)
         return await self._workers.call(partial(self._execute, resident, request))
 
-    async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncIterator[InferenceResponse]:
+    async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """As `infer`, to any number of answers; at most a few wait for the reader."""
-        resident = await self._begin(digest, request)
+        resident = self._admit(digest, request)
+        if resident.answers is not None:
+            yield await self.infer(digest, request)
+            return
+        await self._begin(resident)
         stream = Stream(self._workers, partial(resident.stream, request), resident.instances.give)
         answers = stream.items()
         try:
@@ -168,15 +204,17 @@ class EmbeddedEngine:
         finally:
             await answers.aclose()
 
-    async def _begin(self, digest: StepDigest, request: InferenceRequest) -> Resident:
+    def _admit(self, digest: StepDigest, request: InferenceRequest) -> Resident:
         resident = self._residents.get(digest)
         if resident is None:
             raise InferenceFailed(f"step {digest[:12]} is not loaded")
         resident.admit(request)
+        return resident
+
+    async def _begin(self, resident: Resident) -> None:
         if not resident.instances.take_now():
             await resident.instances.take_async()
         self._executions += 1
-        return resident
 
     def _execute(self, resident: Resident, request: InferenceRequest) -> InferenceResponse:
         try:
@@ -188,13 +226,15 @@ class EmbeddedEngine:
         return self._executions, sum(resident.instances.in_use for resident in list(self._residents.values()))
 
     def _prepare(self) -> None:
-        self._hardware = look_around()
+        self._hardware = look_around(self._gpus)
+        from server.engines.embedded.backends.dali import DaliBackend
         from server.engines.embedded.backends.onnxruntime import OnnxBackend, touch_runtime
         from server.engines.embedded.backends.python import PythonBackend
 
         self._backends = {
             "onnxruntime": OnnxBackend(self._hardware, self._threads),
             "python": PythonBackend(),
+            "dali": DaliBackend(self._hardware),
             "ensemble": EnsembleBackend(self._workers),
             **self._more_backends,
         }

@@ -76,6 +76,11 @@ class Instances:
             self._leave(wake)
             raise
 
+    def when_free(self, granted: Callable[[], object]) -> None:
+        """Call `granted` once it has an instance: now, or from the thread that gives one back. It must be quick."""
+        if self._take_or_queue(granted):
+            granted()
+
     def give(self) -> None:
         """Hand an instance to the next in line, or keep it as free."""
         with self._lock:

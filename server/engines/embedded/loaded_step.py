@@ -3,11 +3,12 @@
 Everything here is blocking and runs in worker threads; the event loop never calls it.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from server.domain.errors import RoundhouseError
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import ModelSignature, Step
 
@@ -40,6 +41,18 @@ class LoadedStep(Protocol):
 
     def close(self) -> None:
         """Free everything. Called once, when nothing runs any more."""
+        ...
+
+
+@runtime_checkable
+class BatchingStep(LoadedStep, Protocol):
+    """A loaded step that can run several requests in one execution (Triton's `dynamic_batching`)."""
+
+    def execute_all(self, requests: Sequence[InferenceRequest]) -> Sequence[InferenceResponse | RoundhouseError]:
+        """Run requests that may share a batch: one outcome each, in their order.
+
+        A request that fails does not fail the others, and no answer depends on who else was in the batch.
+        """
         ...
 
 
@@ -81,4 +94,17 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free what the steps of this backend share. Called once, after all of them are closed."""
+        ...
+
+
+@runtime_checkable
+class LazyBackend(Protocol):
+    """A backend whose own library is imported when its first step is loaded."""
+
+    def prepare(self) -> None:
+        """Import what all steps share, before the memory of the step is measured; quick when it is done already.
+
+        Raises:
+            UnsupportedModel: it is not installed; the message says how to install it.
+        """
         ...

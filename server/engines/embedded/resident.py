@@ -3,20 +3,28 @@
 Every road to a model (the engine's own requests, ensemble steps, BLS calls, warm-ups) goes through `Resident`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from server.domain.clock import Clock
 from server.domain.errors import DeviceFull, InferenceFailed, InvalidRequest, RoundhouseError, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import Device, ModelSignature, Step, StepDigest
+from server.engines.embedded.batch_rules import rules_of
 from server.engines.embedded.checks import RequestCheck
+from server.engines.embedded.dynamic_batches import DynamicBatches, Outcome
 from server.engines.embedded.instances import Instances
-from server.engines.embedded.loaded_step import LoadedStep
+from server.engines.embedded.loaded_step import BatchingStep, LoadedStep
+from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.reshaping import Reshape, input_reshapes, output_reshapes
 from server.engines.embedded.streaming import iterate
+from server.engines.embedded.workers import Workers
+
+T = TypeVar("T")
 
 
 class Resident:
@@ -33,14 +41,42 @@ class Resident:
         self._input_reshapes = input_reshapes(config)
         self._output_reshapes = output_reshapes(config)
         self._is_closed = False
+        self.answers: RememberedAnswers | None = None
+        """Where this step's answers are kept; None where its config does not ask for it."""
+
+        self.batches: DynamicBatches | None = None
+        """Where this step's requests gather for common executions; None where each runs by itself."""
+        self._rules = rules_of(config) if isinstance(loaded, BatchingStep) else None
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests at once keep this step busy: one for each instance, or a batch for each."""
+        return self.instances.count * (self._rules.max_rows if self._rules is not None else 1)
+
+    def batch(self, workers: Workers, clock: Clock) -> None:
+        """Run waiting requests together from now on, where config and backend can."""
+        if self._rules is not None:
+            self.batches = DynamicBatches(self._rules, self.instances, workers, self.execute_all, clock)
+
+    def remember(self, answers: RememberedAnswers) -> None:
+        """Keep the answers from now on."""
+        answers.open(self.step.digest)
+        self.answers = answers
 
     def admit(self, request: InferenceRequest) -> None:
         """Raise InvalidRequest unless the request fits. Quick: the event loop may call it."""
         self._check.check(request)
 
     def run(self, request: InferenceRequest) -> InferenceResponse:
-        """Wait for an instance on this thread, then run an unchecked request."""
+        """Wait for an instance on this thread, then run an unchecked request; or answer it from memory."""
         self._check.check(request)
+        if self.answers is None:
+            return self._run(request)
+        return self.answers.answer(self.step.digest, request, lambda: self._run(request))
+
+    def _run(self, request: InferenceRequest) -> InferenceResponse:
+        if self.batches is not None:
+            return self.batches.run(request)
         self.instances.take()
         try:
             return self.execute(request)
@@ -49,6 +85,9 @@ class Resident:
 
     def run_stream(self, request: InferenceRequest) -> Iterator[InferenceResponse]:
         """Wait for an instance on this thread, and keep it until the answers end or the iterator is closed."""
+        if self.answers is not None:
+            yield self.run(request)
+            return
         self._check.check(request)
         self.instances.take()
         try:
@@ -75,6 +114,36 @@ class Resident:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise self._failure(error) from error
 
+    def execute_all(self, requests: Sequence[InferenceRequest]) -> Sequence[Outcome]:
+        """Run admitted requests of a batching step in one execution: one outcome each. The caller holds an instance."""
+        outcomes = [self._tried(partial(self._incoming, request)) for request in requests]
+        ready = [outcome for outcome in outcomes if isinstance(outcome, InferenceRequest)]
+        answers = iter(self._all_answers(ready))
+        return [
+            outcome if isinstance(outcome, RoundhouseError) else self._finished(request, next(answers))
+            for request, outcome in zip(requests, outcomes, strict=True)
+        ]
+
+    def _all_answers(self, requests: Sequence[InferenceRequest]) -> Sequence[Outcome]:
+        assert isinstance(self._loaded, BatchingStep)
+        try:
+            return self._loaded.execute_all(requests) if requests else ()
+        except RoundhouseError as error:
+            return [error] * len(requests)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            return [self._failure(error)] * len(requests)
+
+    def _finished(self, request: InferenceRequest, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, RoundhouseError):
+            return outcome
+        return self._tried(partial(self._outgoing, request, outcome))
+
+    def _tried(self, work: Callable[[], T]) -> T | RoundhouseError:
+        try:
+            return work()
+        except RoundhouseError as error:
+            return error
+
     def stream(self, request: InferenceRequest) -> Iterator[InferenceResponse]:
         """Run an admitted request on this thread to all its answers; the caller holds an instance."""
         try:
@@ -97,6 +166,8 @@ class Resident:
 
     def close(self) -> None:
         """Free the step, after `finish`."""
+        if self.answers is not None:
+            self.answers.close(self.step.digest)
         loaded = self._loaded
         del self._loaded  # some steps free their memory with their last reference
         loaded.close()
@@ -127,7 +198,8 @@ class Resident:
     def _failure(self, error: BaseException) -> RoundhouseError:
         """Whatever a model raises (or `sys.exit`, which must not end the server) is one of our failures."""
         if isinstance(error, MemoryError):
-            return DeviceFull(self.step.name, self.device)
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            return DeviceFull(self.step.name, self.device, said=said)
         return InferenceFailed(f"model {self.step.name!r} failed: {type(error).__name__}: {error}")
 
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from server.domain.clock import Clock, SystemClock
+from server.domain.errors import RoundhouseError
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import Step
 from server.engines.embedded.loaded_step import CalleeRunner, LoadedStep
@@ -38,6 +39,23 @@ class PythonStep:
         """
         with self._instances.lend() as instance, full_device_told(self._step.name):
             return checked(self._step, request, instance.execute(request))
+
+    def execute_all(self, requests: Sequence[InferenceRequest]) -> list[InferenceResponse | RoundhouseError]:
+        """Run a batch on the next free instance: one outcome each. Raises InferenceFailed once the step is closed."""
+        with self._instances.lend() as instance:
+            outcomes = instance.execute_all(requests)
+        return [self._told(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+
+    def _told(
+        self, request: InferenceRequest, outcome: InferenceResponse | RoundhouseError
+    ) -> InferenceResponse | RoundhouseError:
+        try:
+            with full_device_told(self._step.name):
+                if isinstance(outcome, RoundhouseError):
+                    raise outcome
+                return checked(self._step, request, outcome)
+        except RoundhouseError as error:
+            return error
 
     def stream(self, request: InferenceRequest) -> Iterator[InferenceResponse]:
         """Run one request to any number of answers. Closing the iterator cancels. Raises as `execute`."""

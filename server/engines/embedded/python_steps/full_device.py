@@ -15,5 +15,5 @@ def full_device_told(name: str) -> Iterator[None]:
         yield
     except (LoadFailed, InferenceFailed) as error:
         if says_out_of_memory(str(error), (name,)):
-            raise DeviceFull(name, CPU) from error
+            raise DeviceFull(name, CPU, said=str(error)) from error
         raise

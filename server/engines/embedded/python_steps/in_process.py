@@ -4,7 +4,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
 from server.domain.errors import InferenceFailed, RoundhouseError
@@ -12,8 +12,9 @@ from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
 from server.engines.embedded.python_steps.launch import Launch
 from server.engines.embedded.python_steps.namespace import StepNamespace
 from server.engines.embedded.python_steps.requests import Caller
-from server.engines.embedded.python_steps.step_model import StepModel
+from server.engines.embedded.python_steps.step_model import Outcome, StepModel
 from server.engines.embedded.python_steps.utils_module import make_utils
+from server.engines.embedded.streaming import reader_has_left
 
 _log = logging.getLogger(__name__)
 _AHEAD: Final = 16  # answers that a decoupled model may be ahead of its reader
@@ -51,26 +52,25 @@ class InProcessInstance:
         self._model.answer(_protected(request), answers.append, _never)
         return answers[0]
 
+    def execute_all(self, requests: Sequence[InferenceRequest]) -> list[Outcome]:
+        """Run a batch on the calling thread."""
+        return self._model.answer_all([_protected(request) for request in requests], _never)
+
     def stream(self, request: InferenceRequest) -> Generator[InferenceResponse, None, None]:
         """Run one request; a decoupled model runs on a thread of its own, a few answers ahead of the reader."""
         if not self._launch.is_decoupled:
             yield self.execute(request)
             return
         ahead: queue.Queue[InferenceResponse | RoundhouseError | None] = queue.Queue(_AHEAD)
-        is_cancelled = threading.Event()
+        is_closed = threading.Event()
+        has_left = reader_has_left.get()
 
-        def emit(answer: InferenceResponse) -> None:
-            if not is_cancelled.is_set():
-                ahead.put(answer)
+        def is_cancelled() -> bool:
+            return is_closed.is_set() or has_left()
 
-        def produce() -> None:
-            try:
-                self._model.answer(_protected(request), emit, is_cancelled.is_set)
-                ahead.put(None)
-            except RoundhouseError as error:
-                ahead.put(error)
-
-        thread = threading.Thread(target=produce, name=f"step {self._launch.name}", daemon=True)
+        thread = threading.Thread(
+            target=self._produce, args=(request, ahead, is_cancelled), name=f"step {self._launch.name}", daemon=True
+        )
         thread.start()
         item: InferenceResponse | RoundhouseError | None = None
         is_over = False
@@ -81,12 +81,31 @@ class InProcessInstance:
                 if isinstance(item, InferenceResponse):
                     yield item
         finally:
-            is_cancelled.set()
+            is_closed.set()
             while not is_over:
                 is_over = not isinstance(ahead.get(), InferenceResponse)
             thread.join()
         if isinstance(item, RoundhouseError):
             raise item
+
+    def _produce(
+        self,
+        request: InferenceRequest,
+        ahead: "queue.Queue[InferenceResponse | RoundhouseError | None]",
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        """Run a decoupled model; its answers, and in the end its error or None, go into the queue."""
+        reader_has_left.set(is_cancelled)  # for decoupled models that this one calls
+
+        def emit(answer: InferenceResponse) -> None:
+            if not is_cancelled():
+                ahead.put(answer)
+
+        try:
+            self._model.answer(_protected(request), emit, is_cancelled)
+            ahead.put(None)
+        except RoundhouseError as error:
+            ahead.put(error)
 
     def outside_bytes(self) -> int:
         """Nothing."""

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from server.domain.errors import InferenceFailed
+from server.domain.errors import InferenceFailed, RoundhouseError
 from server.domain.inference import InferenceRequest, InferenceResponse
 
 
@@ -14,6 +14,10 @@ class Instance(Protocol):
 
     def execute(self, request: InferenceRequest) -> InferenceResponse:
         """Run one request to its first answer. Raises InferenceFailed."""
+        ...
+
+    def execute_all(self, requests: Sequence[InferenceRequest]) -> Sequence[InferenceResponse | RoundhouseError]:
+        """Run a batch of a model that is not decoupled: one outcome each."""
         ...
 
     def stream(self, request: InferenceRequest) -> Generator[InferenceResponse, None, None]:

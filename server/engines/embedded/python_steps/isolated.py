@@ -2,15 +2,21 @@
 
 import contextlib
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Final
 
 from server.domain.clock import Clock
-from server.domain.errors import InferenceFailed, LoadFailed
+from server.domain.errors import InferenceFailed, LoadFailed, RoundhouseError
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.engines.embedded.python_steps.call_desk import CallDesk
 from server.engines.embedded.python_steps.launch import Launch
-from server.engines.embedded.python_steps.questions import answer_in, failure_in, question_head
+from server.engines.embedded.python_steps.questions import (
+    answer_in,
+    failure_in,
+    outcome_in,
+    question_head,
+    questions_frame,
+)
 from server.engines.embedded.python_steps.requests import Caller
 from server.engines.embedded.python_steps.wire import ConnectionLost, Frame
 from server.engines.embedded.python_steps.worker_process import Spawner, WorkerProcess
@@ -86,6 +92,38 @@ class IsolatedInstance:
             for answer in answers:
                 return answer
         raise InferenceFailed(f"step {self._launch.name!r} gave no response")
+
+    def execute_all(self, requests: Sequence[InferenceRequest]) -> list[InferenceResponse | RoundhouseError]:
+        """Run a batch of a model that is not decoupled, in one exchange with the worker.
+
+        Where the worker dies of it, each request is tried again by itself, so that one cannot take the others along.
+        """
+        if len(requests) > 1:
+            with contextlib.suppress(InferenceFailed):
+                return self._together(requests)
+        return [self._alone(request) for request in requests]
+
+    def _together(self, requests: Sequence[InferenceRequest]) -> list[InferenceResponse | RoundhouseError]:
+        worker = self._ready_worker()
+        try:
+            with CallDesk(worker.connection, self._caller) as desk:
+                worker.connection.send("ask-all", *questions_frame(requests))
+                outcomes = [outcome_in(desk.receive()) for _ in requests]
+        except ConnectionLost:
+            failure = self._died(worker)
+            self._deaths = 0  # nobody knows yet whose fault it is: the others must not wait for a restart
+            raise failure from None
+        except BaseException:
+            self._note_death(worker.end())  # it still answers a batch that nobody waits for
+            raise
+        self._deaths = 0
+        return outcomes
+
+    def _alone(self, request: InferenceRequest) -> InferenceResponse | RoundhouseError:
+        try:
+            return self.execute(request)
+        except RoundhouseError as error:
+            return error
 
     def stream(self, request: InferenceRequest) -> Generator[InferenceResponse, None, None]:
         """Run one request; closing the iterator cancels, and kills a model that does not listen within seconds."""

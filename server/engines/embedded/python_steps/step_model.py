@@ -5,11 +5,12 @@ the traceback goes to the log.
 """
 
 import asyncio
+import contextlib
 import inspect
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from server.domain.errors import InferenceFailed, InvalidArchive, LoadFailed, RoundhouseError
 from server.domain.inference import InferenceRequest as Question
@@ -17,11 +18,13 @@ from server.domain.inference import InferenceResponse as Answer
 from server.engines.embedded.python_steps.launch import Launch
 from server.engines.embedded.python_steps.responses import InferenceResponse, Reply
 
+Outcome: TypeAlias = Answer | RoundhouseError
+
 _MESSAGE_LIMIT: Final = 2000
 
 
 class StepModel:
-    """A model object with its module. Used by one request at a time."""
+    """A model object with its module. Used by one request, or one batch of them, at a time."""
 
     def __init__(self, launch: Launch, utils: ModuleType, import_model: Callable[[], ModuleType]) -> None:
         """Import the module, make the object and initialise it. Raises LoadFailed."""
@@ -46,25 +49,62 @@ class StepModel:
             InvalidRequest: the model answered with an error of code INVALID_ARG.
         """
         reply = Reply(self._launch.name, emit, is_cancelled, is_decoupled=self._launch.is_decoupled)
-        returned = self._execute(question, reply)
+        returned = self._execute([question], [reply])
         if self._launch.is_decoupled:
             if returned is not None:
                 raise self._wrong(f"is decoupled, so execute must return None, not {type(returned).__name__}")
-        else:
-            response = self._only_response(returned)
-            if response is not None:
-                try:
-                    reply.send(response, is_final=True)
-                except Exception as error:
-                    raise InferenceFailed(self._told(error)) from error
+            reply.wait()
+            return
+        self._complete(reply, self._responses(returned, 1)[0])
+
+    def answer_all(self, questions: Sequence[Question], is_cancelled: Callable[[], bool]) -> list[Outcome]:
+        """Run the requests of one batch in one execution; one outcome each. Not for decoupled models.
+
+        Where the execution as a whole fails, as it may because of one of them, each request runs again by itself.
+        """
+        if len(questions) > 1:
+            with contextlib.suppress(InferenceFailed):
+                return self._answer_together(questions, is_cancelled)
+        return [self._answer_alone(question, is_cancelled) for question in questions]
+
+    def _answer_together(self, questions: Sequence[Question], is_cancelled: Callable[[], bool]) -> list[Outcome]:
+        given: list[list[Answer]] = [[] for _ in questions]
+        replies = [Reply(self._launch.name, each.append, is_cancelled, is_decoupled=False) for each in given]
+        responses = self._responses(self._execute(questions, replies), len(questions))
+        outcomes: list[Outcome] = []
+        for answers, reply, response in zip(given, replies, responses, strict=True):
+            try:
+                self._complete(reply, response)
+                outcomes.append(answers[0])
+            except RoundhouseError as error:
+                outcomes.append(error)
+        return outcomes
+
+    def _answer_alone(self, question: Question, is_cancelled: Callable[[], bool]) -> Outcome:
+        answers: list[Answer] = []
+        try:
+            self.answer(question, answers.append, is_cancelled)
+        except RoundhouseError as error:
+            return error
+        return answers[0]
+
+    def _complete(self, reply: Reply, response: InferenceResponse | None) -> None:
+        """Pass on what execute returned for one request, and wait until its answer is complete."""
+        if response is not None:
+            try:
+                reply.send(response, is_final=True)
+            except Exception as error:
+                raise InferenceFailed(self._told(error)) from error
         reply.wait()
-        if not self._launch.is_decoupled and not reply.sent:
+        if not reply.sent:
             raise self._wrong("execute returned no response and sent none")
 
-    def _execute(self, question: Question, reply: Reply) -> object:
-        """Call the model. Keeps nothing of the request: the reply ends when the model has dropped its sender."""
-        names = question.outputs or self._launch.outputs
-        requests = [self._utils.InferenceRequest.received(question, names, reply)]
+    def _execute(self, questions: Sequence[Question], replies: Sequence[Reply]) -> object:
+        """Call the model. Keeps nothing of the requests: a reply ends when the model has dropped its sender."""
+        requests = [
+            self._utils.InferenceRequest.received(question, question.outputs or self._launch.outputs, reply)
+            for question, reply in zip(questions, replies, strict=True)
+        ]
         try:
             returned = self._model.execute(requests)
             if inspect.iscoroutine(returned):
@@ -79,16 +119,19 @@ class StepModel:
             self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         return self._runner.run(coroutine)
 
-    def _only_response(self, returned: object) -> InferenceResponse | None:
-        """The response to the one request; None where the model may have used a sender instead."""
+    def _responses(self, returned: object, count: int) -> list[InferenceResponse | None]:
+        """The responses to the requests; None where the model may have used a sender instead."""
         if not isinstance(returned, list):
             raise self._wrong(f"execute must return a list of InferenceResponse, not {type(returned).__name__}")
-        if len(returned) != 1:
-            raise self._wrong(f"execute must return one response per request: 1 request, {len(returned)} responses")
-        response = returned[0]
-        if response is not None and not isinstance(response, InferenceResponse):
-            raise self._wrong(f"execute must return InferenceResponse objects, not {type(response).__name__}")
-        return response
+        if len(returned) != count:
+            plural = "" if count == 1 else "s"
+            raise self._wrong(
+                f"execute must return one response per request: {count} request{plural}, {len(returned)} responses"
+            )
+        for response in returned:
+            if response is not None and not isinstance(response, InferenceResponse):
+                raise self._wrong(f"execute must return InferenceResponse objects, not {type(response).__name__}")
+        return returned
 
     def _wrong(self, what: str) -> InferenceFailed:
         return InferenceFailed(f"step {self._launch.name!r}: {what}")

@@ -29,6 +29,7 @@ from server.engines.embedded.python_steps.questions import (
     failure_in,
     question_head,
     question_in,
+    questions_in,
 )
 from server.engines.embedded.python_steps.step_model import StepModel, complete_config
 from server.engines.embedded.python_steps.utils_module import UTILS_NAME, make_utils
@@ -166,6 +167,8 @@ class Worker:
             try:
                 if frame.kind == "ask":
                     self._answer(question_in(frame))
+                elif frame.kind == "ask-all":
+                    self._answer_all(questions_in(frame))
                 elif frame.kind == "load":
                     self._load(Launch.from_json(frame.head["launch"]))
                 else:
@@ -197,6 +200,16 @@ class Worker:
         answers: list[InferenceResponse] = []
         self._model.answer(question, answers.append, self._exchange.is_cancelled)
         self._exchange.send("answer", {"is_last": True, **answer_head(answers[0])}, answers[0].outputs)
+
+    def _answer_all(self, questions: list[InferenceRequest]) -> None:
+        """Run a batch; send one frame for each request, in their order."""
+        assert self._model is not None
+        self._exchange.begin()
+        for outcome in self._model.answer_all(questions, self._exchange.is_cancelled):
+            if isinstance(outcome, InferenceResponse):
+                self._exchange.send("answer", answer_head(outcome), outcome.outputs)
+            else:
+                self._exchange.send("failed", failure_head(outcome))
 
     def _send_answer(self, answer: InferenceResponse) -> None:
         self._exchange.send("answer", answer_head(answer), answer.outputs)

@@ -1,0 +1,62 @@
+"""Taking over the steps of a finished archive byte for byte, so that equal digests are loaded once in memory."""
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from builders.pipeline.progress import stage
+from server.archive.layout import Layout, read_layout
+from server.archive.unpack import UnpackLimits, unpack
+
+_MAX_BYTES = 64 * 1024**3
+
+
+class UnusableBase(click.ClickException):
+    """The base is not an archive that this family builds on; the text says what is missing."""
+
+
+def open_base(base: Path, task: str, family: str, work: Path) -> Layout:
+    """Read the archive or folder `base`, unpacked below `work`.
+
+    Raises:
+        UnusableBase: it does not exist, or its manifest does not say `task`; `family` is named as what builds one.
+    """
+    if not base.exists():
+        raise UnusableBase(f"{base} does not exist; build one with  roundhouse build {family}")
+    layout = read_layout(base if base.is_dir() else _unpacked(base, work / base.name))
+    if layout.manifest is None or layout.manifest.task != task:
+        raise UnusableBase(
+            f"{base} is not of the family {family} (its manifest's task is not {task!r}, or it has no manifest)"
+        )
+    return layout
+
+
+def take_over(layout: Layout, root: Path, *, without: str = "") -> None:
+    """Link (or copy) all models of a base into `root`, except the one named `without`.
+
+    Raises:
+        UnusableBase: another base brought a model of the same name already.
+    """
+    for model in layout.models:
+        if model.name == without:
+            continue
+        if (root / model.name).exists():
+            raise UnusableBase(f"two bases have a model {model.name!r}; build one of them under another --name")
+        shutil.copytree(model.path, root / model.name, copy_function=_link_or_copy)
+
+
+def _unpacked(base: Path, to: Path) -> Path:
+    to.mkdir(parents=True)
+    with stage(f"unpack {base.name}"), base.open("rb") as file:
+        unpack(file, to, UnpackLimits(total_bytes=_MAX_BYTES))
+    return to
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Staged and built files never change, so that a hard link is as good as a copy, and free."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
