@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import closing
+from contextvars import ContextVar
 from typing import Final, Generic, TypeVar
 
 from server.engines.embedded.workers import Workers
@@ -12,6 +13,14 @@ T = TypeVar("T")
 
 _AHEAD: Final = 4
 _END: Final = object()
+
+
+def _never() -> bool:
+    return False
+
+
+reader_has_left: Final[ContextVar[Callable[[], bool]]] = ContextVar("reader_has_left", default=_never)
+"""Set while a stream is iterated on a worker thread: a model that says nothing for long asks it whether to go on."""
 
 
 class Stream(Generic[T]):
@@ -42,6 +51,7 @@ class Stream(Generic[T]):
 
     def _pump(self, loop: asyncio.AbstractEventLoop, inbox: "asyncio.Queue[object]") -> None:
         last: object = _END
+        token = reader_has_left.set(lambda: self._is_cancelled)
         try:
             with closing(iterate(self._answers())) as answers:
                 for answer in answers:
@@ -52,6 +62,7 @@ class Stream(Generic[T]):
         except BaseException as error:
             last = _Failure(error)
         finally:
+            reader_has_left.reset(token)
             self._on_end()
         try:
             loop.call_soon_threadsafe(inbox.put_nowait, last)

@@ -29,14 +29,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def load_error(step: Step, device: Device, error: BaseException) -> RoundhouseError:
     """What a failed session creation means."""
     if is_out_of_memory(error):
-        return DeviceFull(step.name, device)
+        return DeviceFull(step.name, device, said=_without_paths(step, error))
     return LoadFailed(f"model {step.name!r}: ONNX Runtime refused the model: {_without_paths(step, error)}")
 
 
 def run_error(step: Step, device: Device, error: BaseException) -> RoundhouseError:
     """What a failed run means. INVALID_ARGUMENT is about the inputs: shapes that the config left open."""
     if is_out_of_memory(error):
-        return DeviceFull(step.name, device)
+        return DeviceFull(step.name, device, said=_without_paths(step, error))
     if isinstance(error, native.InvalidArgument):
         return InvalidRequest(f"model {step.name!r}: {_without_paths(step, error)}")
     return InferenceFailed(f"model {step.name!r}: ONNX Runtime failed: {_without_paths(step, error)}")
