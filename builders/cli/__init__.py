@@ -2,9 +2,16 @@
 
 import click
 
+from builders.cli.creative_advertising import creative_advertising
 from builders.cli.demo import demo
+from builders.cli.image_classification import image_classification
+from builders.cli.plans import plans
+from builders.cli.segment_anything import segment_anything
 from builders.cli.sentence_classifier import sentence_classifier
 from builders.cli.sentence_embedding import sentence_embedding
+from builders.cli.stable_diffusion import stable_diffusion
+from builders.cli.text_classification import text_classification
+from builders.cli.zero_shot_classification import zero_shot_classification
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,7 +30,14 @@ def build() -> None:
 
 for command in (
     demo,
+    creative_advertising,
+    image_classification,
     sentence_embedding,
     sentence_classifier,
+    zero_shot_classification,
+    text_classification,
+    stable_diffusion,
+    segment_anything,
+    plans,
 ):
     build.add_command(command)

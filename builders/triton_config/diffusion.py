@@ -33,6 +33,11 @@ class Shapes:
     side: int
     max_pixels: int
 
+    @property
+    def max_side(self) -> int:
+        """The longest side that compiled graphs can take: that of a square of `max_pixels`."""
+        return max(self.side, int(self.max_pixels**0.5) // self.multiple * self.multiple)
+
 
 def tokenizer_config(name: str) -> Any:
     """The tokenizer: the step `tokenize`, padding to CLIP's 77."""
@@ -123,10 +128,9 @@ def _fields(part: str, shapes: Shapes) -> tuple[list[Field], Field]:
 
 
 def _axes(part: str, shapes: Shapes) -> dict[str, list[Range]]:
-    """Ranges of the dynamic axes. A side may be as long as a picture of `max_pixels` with the shortest other side."""
+    """Ranges of the dynamic axes."""
     unit = 1 if part == "vae_encoder" else shapes.shrink
-    longest = max(shapes.side, int(shapes.max_pixels**0.5) // shapes.multiple * shapes.multiple)
-    side = Range(shapes.multiple // unit, shapes.side // unit, longest // unit)
+    side = Range(shapes.multiple // unit, shapes.side // unit, shapes.max_side // unit)
     if part == "text_encoder":
         return {}
     return {"image" if part == "vae_encoder" else "latents": [side, side]}
