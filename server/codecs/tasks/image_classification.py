@@ -18,6 +18,7 @@ import numpy as np
 
 from server.codecs import image_input, images, kserve_json, kserve_request, media_type
 from server.codecs.media_type import MediaType
+from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
 from server.domain.errors import InferenceFailed, InvalidRequest
 from server.domain.inference import NO_PARAMETERS, Array, InferenceRequest, InferenceResponse
@@ -62,7 +63,7 @@ def _read_json(document: Any, _payload: Payload, archive: StagedArchive) -> Aske
         return None
     inputs = document["inputs"]
     is_list = isinstance(inputs, list)
-    files = [image_input.from_base64(text) for text in (inputs if is_list else [inputs])]
+    files = [images.from_base64(text, "'inputs'") for text in (inputs if is_list else [inputs])]
     parameters = dict(kserve_request.request_parameters(document.get("parameters")))
     top = parameters.pop(TOP_K, _USUAL_TOP)
     if type(top) is not int or top < 1:
@@ -74,8 +75,8 @@ def _read_json(document: Any, _payload: Payload, archive: StagedArchive) -> Aske
 def _write_json(response: InferenceResponse, asked: Asked, archive: StagedArchive) -> Answer:
     memo = asked.memo or _Memo()
     spec = archive.signature.outputs[0]
-    scores = next((tensor.data for tensor in response.outputs if tensor.name == spec.name), None)
-    if scores is None or scores.dtype.kind != "f" or not scores.ndim:
+    scores = output(response, spec.name)
+    if scores.dtype.kind != "f" or not scores.ndim:
         raise InferenceFailed(f"'{archive.name}' answered no probabilities")
     rows = scores.reshape(-1, scores.shape[-1])
     ranked = [_ranked(row, memo.top, spec.labels) for row in rows]

@@ -120,7 +120,7 @@ def _picture(file: bytes | memoryview, archive: StagedArchive) -> Asked | None:
 def _file_of(value: object) -> bytes:
     """A picture of a document, base64 or nested lists, as an image file."""
     if isinstance(value, str):
-        return image_input.from_base64(value)
+        return images.from_base64(value, f"'{_IMAGE}'")
     array = json_arrays.array_of(value, f"'{_IMAGE}' without base64")
     if array.size and not (array.min() >= 0 and array.max() <= _LARGEST_BYTE and (array == array.round()).all()):
         raise InvalidRequest(f"'{_IMAGE}' must hold whole numbers from 0 to {_LARGEST_BYTE}")

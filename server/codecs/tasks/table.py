@@ -5,11 +5,28 @@ from types import MappingProxyType
 from typing import Final
 
 from server.codecs import text_input
-from server.codecs.tasks import texts
+from server.codecs.tasks import (
+    creative_advertising,
+    image_classification,
+    segmentation,
+    text_classification,
+    text_to_image,
+    texts,
+    zero_shot,
+)
 from server.codecs.tasks.task import NO_TASK, Task
 from server.domain.model import StagedArchive
 
-TASKS: Final[Mapping[str, Task]] = MappingProxyType({})
+TASKS: Final[Mapping[str, Task]] = MappingProxyType(
+    {
+        creative_advertising.TASK.name: creative_advertising.TASK,
+        image_classification.TASK.name: image_classification.TASK,
+        segmentation.TASK.name: segmentation.TASK,
+        text_classification.TASK.name: text_classification.TASK,
+        text_to_image.TASK.name: text_to_image.TASK,
+        zero_shot.TASK.name: zero_shot.TASK,
+    }
+)
 """By the manifest's `task`."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from server.codecs import bytes_elements, json_task, kserve_json, media_type
 from server.codecs.media_type import MediaType
+from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
 from server.domain.errors import InferenceFailed, InvalidRequest, UnsupportedMediaType
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
@@ -67,11 +68,11 @@ def _read_json(document: Any, _payload: Payload, archive: StagedArchive) -> Aske
 
 def _write_json(response: InferenceResponse, asked: Asked, _archive: StagedArchive) -> Answer:
     memo: _Memo = asked.memo
-    scores = next((tensor.data for tensor in response.outputs if tensor.name == "SCORES"), None)
-    if scores is None or scores.shape != (len(memo.texts), len(memo.labels)):
-        shape = None if scores is None else list(scores.shape)
+    scores = output(response, "SCORES")
+    if scores.shape != (len(memo.texts), len(memo.labels)):
         raise InferenceFailed(
-            f"the model gave SCORES of shape {shape} for {len(memo.texts)} texts and {len(memo.labels)} labels"
+            f"the model gave SCORES of shape {list(scores.shape)} "
+            f"for {len(memo.texts)} texts and {len(memo.labels)} labels"
         )
     answers = []
     for text, row in zip(memo.texts, scores, strict=True):
