@@ -1,4 +1,9 @@
-"""The demo set: four archives with real sentence embeddings, enough to see loading, sharing and eviction."""
+"""The demo set: one archive of every family, enough to see each answer, and loading, sharing and eviction.
+
+Sentence embeddings, the topic classifier and the photo classifier have real weights. The others have the real
+architecture, small, with random weights from a seed: no package ships real ones. Their answers mean nothing, but come
+the way of real ones.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -7,8 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
+from builders.checkpoints.random_classifier import RandomClassifier
 from builders.checkpoints.sentence_transformers import read, weights_sha256
-from builders.families import sentence_classifier, sentence_embedding
+from builders.demo_photos import place_photos
+from builders.families import (
+    creative_advertising,
+    image_classification,
+    segment_anything,
+    sentence_classifier,
+    sentence_embedding,
+    stable_diffusion,
+    text_classification,
+    zero_shot_classification,
+)
 from builders.families.sentence_embedding import Options
 from builders.pipeline.folder import work_folder
 from builders.pipeline.parity import embed
@@ -39,7 +55,9 @@ def build_demo(to: Path) -> list[Path]:
             Options(name="minilm-three-step", layout="three-step"), path
         ),
         "topic.tar.gz": lambda path: _topic(to / "minilm.tar.gz", path),
+        **_others(to),
     }
+    place_photos(to.parent / "photos")
     stamp = _stamp()
     for name, recipe in recipes.items():
         mark = to / f".{name}.stamp"
@@ -50,6 +68,31 @@ def build_demo(to: Path) -> list[Path]:
         recipe(to / name)
         mark.write_text(stamp)
     return [to / name for name in recipes]
+
+
+def _others(to: Path) -> dict[str, Callable[[Path], Path]]:
+    """The families beside sentence embeddings. The last one is made of the two before it."""
+    photo = image_classification.Options(name="photo", architecture="efficientnet-lite0", is_measured=False)
+    zero_shot = zero_shot_classification.Options(is_measured=False)
+    text = text_classification.Options(
+        source=text_classification.Source(random=RandomClassifier(labels=("praise", "complaint"))),
+        second=text_classification.Second(
+            text_classification.Source(random=RandomClassifier(seed=1, labels=("late", "broken", "rude"))),
+            fires="complaint",
+        ),
+        is_measured=False,
+    )
+    sam = segment_anything.Options(size="tiny", is_measured=False)
+    diffusion = stable_diffusion.Options(size="tiny", is_measured=False)
+    advertising = creative_advertising.Options(to / "segment-anything-tiny.tar.gz", to / "stable-diffusion-tiny.tar.gz")
+    return {
+        "photo.tar.gz": lambda path: image_classification.build(photo, path),
+        "zero-shot-tiny.tar.gz": lambda path: zero_shot_classification.build(zero_shot, path),
+        "text-classification-tiny.tar.gz": lambda path: text_classification.build(text, path),
+        "segment-anything-tiny.tar.gz": lambda path: segment_anything.build(sam, path),
+        "stable-diffusion-tiny.tar.gz": lambda path: stable_diffusion.build(diffusion, path),
+        "creative-advertising-tiny.tar.gz": lambda path: creative_advertising.build(advertising, path),
+    }
 
 
 def _topic(base: Path, to: Path) -> Path:

@@ -36,10 +36,23 @@ _CONSOLE = Console(highlight=False, soft_wrap=True)
     show_default=True,
     help="Folder with the demo archives (roundhouse build demo).",
 )
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var/demo"),
+    show_default=True,
+    help="Folder that the pictures are written to.",
+)
 @click.option("--engine", type=click.Choice(["embedded", "triton"]), default="embedded", show_default=True)
-def demo(store: Path, engine: str) -> None:
-    """Start a server on a free port, send it the README's requests, show what it did, stop it."""
+def demo(store: Path, pictures: Path, engine: str) -> None:
+    """Start a server on a free port, ask each model family once, show what it did, stop it.
+
+    Its memory budget holds a few of the archives, so that some have to leave; pictures are written to a folder.
+    """
+    from server.commands import demo_families  # its libraries are not needed to list the commands
+
     missing = [name for name in ("minilm.tar.gz", "topic.tar.gz") if not (store / name).is_file()]
+    missing += demo_families.missing(store)
     if missing:
         raise click.ClickException(
             f"{store} lacks {', '.join(missing)}; make them with  roundhouse build demo -o {store}"
@@ -48,6 +61,9 @@ def demo(store: Path, engine: str) -> None:
         _similarities(url)
         _sharing(url)
         _eviction(url)
+        demo_families.Show(url, store.parent / "photos", pictures, _CONSOLE).run()
+        _gone(url)
+    _CONSOLE.print(f"\nPictures: [bold]{pictures}[/bold]")
     _CONSOLE.print("\nThe server drained and left. Yours: [bold]make serve[/bold]")
 
 
@@ -119,6 +135,11 @@ def _eviction(url: str) -> None:
         _CONSOLE.print(
             f"{'   ' if archive != 'minilm-int8.tar.gz' else '[bold]3. Eviction[/bold]: '}{archive} ({warmth})"
         )
+    _gone(url)
+
+
+def _gone(url: str) -> None:
+    """Who is in memory now, and who left for whom."""
     state = _residency(url)
     names = ", ".join(resident["archive"] for resident in state["residents"])
     device = state["devices"]["cpu"]

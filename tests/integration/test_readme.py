@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from builders.checkpoints.sentence_transformers import locate
 from tests.integration.live_server import live_server
@@ -35,7 +36,7 @@ def server(tmp_path_factory):
 def run(server, command):
     """What a block prints, with the README's port replaced by the server's."""
     here = [part.replace("localhost:8080", f"127.0.0.1:{server.port}") for part in command]
-    return subprocess.run(here, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(here, capture_output=True, text=True, check=True, timeout=120, cwd=ROOT).stdout
 
 
 def test_curl_gets_embeddings_of_similar_sentences(server):
@@ -52,6 +53,33 @@ def test_boto3_gets_the_topic(server):
 
 def test_tritonclient_gets_two_vectors(server):
     assert run(server, [sys.executable, "-c", block("tritonclient")]).strip() == "(2, 384)"
+
+
+def test_curl_gets_a_photos_label(server):
+    best, *_ = json.loads(run(server, ["bash", "-c", block("photo")]))
+    assert best["label"] == "Egyptian cat"
+    assert best["score"] > 0.5
+
+
+def test_curl_gets_scores_of_labels_that_nobody_trained_for(server):
+    answer = json.loads(run(server, ["bash", "-c", block("labels")]))
+    assert sorted(answer["labels"]) == ["delivery", "quality"]
+    assert answer["scores"] == sorted(answer["scores"], reverse=True)
+
+
+@pytest.mark.parametrize(("name", "size"), [("mask", (451, 300)), ("advertisement", (600, 400))])
+def test_curl_gets_a_picture(server, tmp_path, name, size):
+    command = block(name).replace(f"var/{name}.png", str(tmp_path / "answer.png"))
+    run(server, ["bash", "-c", command])
+    with Image.open(tmp_path / "answer.png") as picture:
+        assert picture.size == size
+
+
+def test_boto3_reads_a_painting_step_by_step(server):
+    lines = run(server, [sys.executable, "-c", block("stream")]).splitlines()
+    assert {"['progress']"} == set(lines[:-1])
+    assert lines[-1] == "['images', 'parameters']"
+    assert len(lines) >= 5
 
 
 def test_the_embeddings_are_those_of_sentence_transformers(server):
