@@ -75,6 +75,10 @@ golden: $(VENV)/.dev ## rewrite the golden files; read the diff before you commi
 bench: archives ## measure the front end against the bare engine; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks
 
+.PHONY: full-size
+full-size: archives ## build, serve and ask each full-size model once (half an hour, 12 GB); recorded in benchmarks/results
+	@$(BIN)/python -m benchmarks.full_size
+
 .PHONY: gpu-archives
 gpu-archives: $(VENV)/.runtime ## build archives for a GPU host (needs no GPU)
 	@$(BIN)/roundhouse build sentence-embedding --name minilm --target gpu --precision fp16 -o $(GPU_ARCHIVES)/minilm.tar.gz

@@ -23,11 +23,14 @@ FOREGROUND_STRENGTH = 0.4  # keeps the product's form
 
 
 class StepFailed(Exception):
-    """A called model failed; carries its error."""
+    """A called model failed."""
 
-    def __init__(self, error):
-        super().__init__(error.message())
-        self.error = error
+    @property
+    def error(self):
+        """The error to answer with. Triton tells INTERNAL of every callee; its words say whose fault it was."""
+        is_callers = "Invalid argument" in str(self)
+        code = pb_utils.TritonError.INVALID_ARG if is_callers else pb_utils.TritonError.INTERNAL
+        return pb_utils.TritonError(str(self), code)
 
 
 class TritonPythonModel:
@@ -114,9 +117,9 @@ def call(model, arrays, outputs):
     found = None
     for response in request.exec(decoupled=True):  # the painter is decoupled: it may tell of its progress first
         if response.has_error():
-            raise StepFailed(response.error())
+            raise StepFailed(f"{model}: {response.error().message()}")
         if response.output_tensors():
             found = response
     if found is None:
-        raise StepFailed(pb_utils.TritonError(f"{model} gave no answer"))
+        raise StepFailed(f"{model} gave no answer")
     return [pb_utils.get_output_tensor_by_name(found, name).as_numpy() for name in outputs]
