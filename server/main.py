@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -36,15 +35,14 @@ from server.lifespan.order import Order, Wishes
 from server.lifespan.process import Life, Listener, listen, live
 from server.lifespan.welcome import welcome
 from server.lifespan.with_jobs import with_jobs
-from server.residency.options import ResidencyOptions
 from server.residency.residency import Residency
 from server.serving.address import AddressBook
 from server.serving.admission import Admission
 from server.serving.dispatcher import Dispatcher, DispatchOptions
 from server.serving.model_control import ModelControl
-from server.settings import Settings
+from server.settings import Settings, part_options
+from server.settings.part_options import default_model
 from server.store.disk_cache import DiskCache
-from server.store.freshness import StoreOptions
 from server.store.local import LocalFolder
 from server.store.origin import Origin
 from server.store.registered import RegisteredFolders
@@ -57,11 +55,8 @@ from server.telemetry.residency_metrics import ResidencyMetrics
 from server.telemetry.response_cache_metrics import response_cache_levels
 
 _log = logging.getLogger(__name__)
-SINGLE = "model"
-"""What the one model of single-model mode is called where `default_model` does not say it."""
 LISTING_S = 2.0
 """How long the line that says that the server is ready waits for the store's list of archives."""
-CONTAINERS_TRITON = Path("/opt/tritonserver/bin/tritonserver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +83,24 @@ def compose(settings: Settings, clock: Clock) -> House:
     registered = RegisteredFolders(settings.load_root)
     source = _source(settings, registered, threads, clock)
     memory = budgets(settings.memory_budget, settings.gpu_memory_budget, settings.gpu_memory_fraction)
-    kind = _engine_kind(settings)
+    kind = part_options.engine_kind(settings)
     engine, lifecycle = _engine(kind, settings, clock, gpus=sum(device != CPU for device in memory))
     metrics = Metrics()
     metrics.watch(response_cache_levels(lifecycle.describe))
+    told = ResidencyMetrics(metrics)
     residency = Residency(
-        engine,
-        source,
-        memory,
-        clock,
-        ResidencyOptions(
-            max_parallel_loads=settings.max_parallel_loads,
-            failure_ttl_s=settings.failure_ttl_s,
-            time_to_live_s=settings.idle_ttl_s,
-            preload_timeout_s=settings.preload_timeout_s,
-            footprint_file=settings.cache_dir / "footprints.json",
-            close_timeout_s=5.0,
-        ),
-        ResidencyMetrics(metrics),
-        lifecycle.passing_bytes,
+        engine, source, memory, clock, part_options.residency(settings), told, lifecycle.passing_bytes
     )
     admission = Admission(settings.max_in_flight)
-    addresses = AddressBook(registered, _default_model(settings))
+    addresses = AddressBook(registered, default_model(settings))
     models = ModelControl(residency, source, registered, addresses)
     order = Order(
-        _wishes(settings),
+        Wishes(
+            part_options.single(settings),
+            settings.preload,
+            settings.pin,
+            is_ready_at_once=settings.ping_mode == "live",
+        ),
         registered,
         source,
         lifecycle,
@@ -159,46 +147,15 @@ def compose(settings: Settings, clock: Clock) -> House:
 
 
 def _jobs(settings: Settings, dispatcher: Dispatcher, metrics: Metrics, clock: Clock) -> AsyncJobs | None:
-    """Asynchronous inference, where the settings say where its results go."""
-    if settings.async_output is None:
-        if settings.async_failures or settings.async_success_topic or settings.async_error_topic:
-            raise ValueError("async_failures and the topics need async_output, which says where results go")
+    """Asynchronous inference, where the settings ask for it."""
+    options = part_options.jobs(settings)
+    if options is None:
         return None
-    from server.jobs.assembly import AsyncOptions, assemble  # boto3, as in `_source`
+    from server.jobs.assembly import assemble  # boto3, as in `_source`
 
-    jobs = assemble(
-        AsyncOptions(
-            output=settings.async_output,
-            failures=settings.async_failures,
-            journal_dir=settings.cache_dir / "jobs",
-            success_topic=settings.async_success_topic,
-            error_topic=settings.async_error_topic,
-            s3_endpoint_url=settings.s3_endpoint_url,
-            concurrency=settings.async_concurrency,
-            queue_limit=settings.async_queue,
-            max_input_bytes=settings.async_max_input,
-        ),
-        dispatcher.invoke,
-        clock,
-    )
+    jobs = assemble(options, dispatcher.invoke, clock)
     metrics.watch(jobs.levels)
     return jobs
-
-
-def _single(settings: Settings) -> tuple[str, Path] | None:
-    """Single-model mode: what the model is called, and where it lies."""
-    if settings.mode != "single" or settings.model is None:
-        return None
-    return settings.default_model or SINGLE, settings.model.resolve()
-
-
-def _wishes(settings: Settings) -> Wishes:
-    return Wishes(_single(settings), settings.preload, settings.pin, is_ready_at_once=settings.ping_mode == "live")
-
-
-def _default_model(settings: Settings) -> str | None:
-    single = _single(settings)
-    return single[0] if single else settings.default_model
 
 
 def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThreads, clock: Clock) -> ArchiveStore:
@@ -222,39 +179,17 @@ def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThr
         threads,
         clock,
         complete,
-        StoreOptions(refresh_s=settings.refresh_s, refresh_ahead_s=settings.refresh_s / 2),
+        part_options.store(settings),
         UnpackLimits(total_bytes=settings.max_archive),
         ArchiveTools(stage_folder=stage),
     )
 
 
-def _engine_kind(settings: Settings) -> str:
-    """The engine that the settings name; `auto` takes Triton only where it is the container's own."""
-    if settings.engine == "auto":
-        return "triton" if CONTAINERS_TRITON.is_file() else "embedded"
-    return settings.engine
-
-
 def _engine(kind: str, settings: Settings, clock: Clock, gpus: int) -> tuple[Engine, EngineLifecycle]:
     if kind == "triton":
         from server.engines.triton.engine import TritonEngine
-        from server.engines.triton.options import TritonOptions
 
-        triton = TritonEngine(
-            TritonOptions(
-                runtime_dir=settings.cache_dir / "triton",
-                root=settings.triton_root,
-                extra_args=tuple(shlex.split(settings.triton_args)),
-                shm_default_bytes=settings.triton_shm_default,
-                shm_growth_bytes=settings.triton_shm_growth,
-                response_cache_bytes=settings.response_cache,
-                gpus=gpus,
-                grpc=(settings.host, settings.grpc_port) if settings.grpc_port is not None else None,
-                safe_ports=settings.safe_ports,
-            ),
-            clock,
-            os.environ,
-        )
+        triton = TritonEngine(part_options.triton(settings, gpus), clock, os.environ)
         return triton, triton
     from server.engines.embedded.engine import EmbeddedEngine
 
@@ -307,7 +242,7 @@ async def _serve(settings: Settings) -> int:
             _log.warning("the store's archives cannot be listed: %s", error or f"no answer within {LISTING_S:g} s")
             names = []
         took_s = clock.wall() - began
-        default, engine, memory = _default_model(settings), house.engine_kind, house.memory
+        default, engine, memory = default_model(settings), house.engine_kind, house.memory
         print(welcome(settings.host, port, names, default, took_s, engine, memory), flush=True)
 
     return await live(listeners, house.life, settings.drain_timeout_s, tell)

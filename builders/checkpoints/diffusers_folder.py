@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
+from builders.checkpoints.files import UnusableCheckpoint, licence, read_json
 from builders.pipeline.extras import need
 
+_LAYOUT: Final = "diffusers'"
 _PARTS: Final = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
 _FILES: Final = [
     "model_index.json",
@@ -53,10 +53,6 @@ _SCHEDULE_WANTED: Final[Mapping[str, object]] = {
 """What the numpy schedulers can do; a checkpoint that wants something else is refused rather than sampled wrongly."""
 
 
-class UnusableCheckpoint(click.ClickException):
-    """The folder is not a checkpoint that this family can build; the text says what is missing or not known."""
-
-
 @dataclass(frozen=True, slots=True)
 class DiffusionCheckpoint:
     """A text-to-image or inpainting model.
@@ -78,7 +74,7 @@ def read(model: str) -> DiffusionCheckpoint:
         UnusableCheckpoint: not a Stable Diffusion 1.x or 2.x checkpoint, or nothing of that name.
     """
     folder = _locate(model)
-    index = _json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json", _LAYOUT)
     for part, library in (
         ("text_encoder", "CLIPTextModel"),
         ("unet", "UNet2DConditionModel"),
@@ -87,11 +83,11 @@ def read(model: str) -> DiffusionCheckpoint:
         named = index.get(part, [None, None])[1]
         if named != library:
             raise UnusableCheckpoint(f"{folder}: {part} is {named}, but this family builds {library} (SD 1.x and 2.x)")
-    schedule = _json(folder / "scheduler" / "scheduler_config.json")
+    schedule = read_json(folder / "scheduler" / "scheduler_config.json", _LAYOUT)
     check_schedule(schedule)
     return DiffusionCheckpoint(
         name=folder.name if Path(model).is_dir() else model,
-        licence=_licence(folder / "README.md"),
+        licence=licence(folder),
         schedule=schedule,
         load=lambda part: _load(folder, part),
     )
@@ -157,20 +153,3 @@ def _load(folder: Path, part: str) -> Any:
         library = diffusers.UNet2DConditionModel if part == "unet" else diffusers.AutoencoderKL
         module = library.from_pretrained(folder / part, torch_dtype=torch.float32)
     return module.eval()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UnusableCheckpoint(f"{path} is missing; the folder needs diffusers' layout") from error
-    except ValueError as error:
-        raise UnusableCheckpoint(f"{path} is not JSON: {error}") from error
-
-
-def _licence(card: Path) -> str:
-    """The model card's `license:` line."""
-    if not card.is_file():
-        return "unknown"
-    lines = card.read_text(encoding="utf-8", errors="replace").splitlines()[:60]
-    return next((line.removeprefix("license:").strip() for line in lines if line.startswith("license:")), "unknown")

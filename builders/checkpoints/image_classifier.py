@@ -12,8 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-import click
-
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.export.dali_pipeline import Preprocessing
 from builders.pipeline.extras import need
 
@@ -27,10 +26,6 @@ _TINY_WIDTH = 1 / 16
 _TINY_SIDE = 96
 _CALIBRATION_PICTURES = 8
 _NAMES = ("model.safetensors", "pytorch_model.bin", "*.safetensors", "*.pth", "*.pt", "*.bin")
-
-
-class UnusableCheckpoint(click.ClickException):
-    """The weights do not fit the architecture; the text says how."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ decide.
 from dataclasses import dataclass
 
 from builders.checkpoints import sequence_classification
-from builders.checkpoints.sentence_transformers import UnusableCheckpoint
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.checkpoints.sequence_classification import ClassifierCheckpoint
 
 

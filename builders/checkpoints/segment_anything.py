@@ -16,15 +16,10 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, Literal, TypeAlias
 
-import click
-
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.pipeline.extras import need
 
 Size: TypeAlias = Literal["tiny", "vit_b", "vit_l", "vit_h"]
-
-
-class UnusableCheckpoint(click.ClickException):
-    """The weights are not a Segment Anything checkpoint; the text says what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)

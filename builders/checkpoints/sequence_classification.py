@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from builders.checkpoints.sentence_transformers import UnusableCheckpoint, _licence
+from builders.checkpoints.files import UnusableCheckpoint, licence
 from builders.pipeline.extras import need
 
 Function: TypeAlias = Literal["softmax", "sigmoid", "none"]
@@ -70,7 +70,7 @@ def read(model: str) -> ClassifierCheckpoint:
         inputs=_inputs(transformers, config, tokenizer),
         pad_id=int(tokenizer.pad_token_id),
         pad_token=str(tokenizer.pad_token),
-        licence=_licence(folder / "README.md"),
+        licence=licence(folder),
     )
 
 

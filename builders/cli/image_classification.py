@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from builders.checkpoints.image_classifier import ARCHITECTURES, PACKAGED, RANDOM
-from builders.cli.options import format_option, name_option, output_option, say_next, target_file
+from builders.cli.options import format_option, gpu_options, name_option, output_option, say_next, target_file
 from builders.pipeline.progress import CONSOLE
 
 
@@ -41,9 +41,7 @@ from builders.pipeline.progress import CONSOLE
     help="Names of the classes, one per line [default: ImageNet's].",
 )
 @name_option
-@click.option(
-    "--target", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Where both steps will run."
-)
+@gpu_options
 @click.option(
     "--max-batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="Most pictures in a request."
 )

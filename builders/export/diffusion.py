@@ -55,12 +55,7 @@ def export(part: str, module: Any, to: Path) -> Path:
 
 def is_large(module: Any) -> bool:
     """Whether its graph has its weights in a file of its own, and is left as the exporter wrote it."""
-    return weight_bytes(module) > _LARGE_BYTES
-
-
-def weight_bytes(module: Any) -> int:
-    """Bytes of all parameters."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+    return torch_dynamo.weight_bytes(module) > _LARGE_BYTES
 
 
 def run_reference(part: str, module: Any, inputs: Sequence[Any]) -> Any:

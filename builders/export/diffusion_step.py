@@ -1,6 +1,5 @@
 """Makes one part of a diffusion checkpoint into a step: graph, precision, config, and what to compare it with later."""
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from builders.checkpoints.diffusers_folder import UnusableCheckpoint
-from builders.export import diffusion, half, optimise
+from builders.checkpoints.files import UnusableCheckpoint
+from builders.export import diffusion, half, optimise, torch_dynamo
 from builders.export.diffusion import GRAPHS
 from builders.pipeline import folder as pipeline
+from builders.pipeline.content_key import content_key
 from builders.triton_config import diffusion as configs
 from builders.triton_config import model as triton
 from builders.triton_config.accelerated import Placement
@@ -85,17 +85,8 @@ def place_part(
         dict(zip(GRAPHS[part].inputs, inputs, strict=True)),
         expected,
         profile,
-        diffusion.weight_bytes(module),
+        torch_dynamo.weight_bytes(module),
     )
-
-
-def content_key(version: Path) -> str:
-    """Changes with the graph or its weights."""
-    digest = hashlib.sha256()
-    for file in sorted(version.iterdir()):
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def _finish(plain: Path, version: Path, precision: Precision, where: Placement, *, is_large: bool) -> int | None:

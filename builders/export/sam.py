@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.checkpoints.segment_anything import SamCheckpoint
-from builders.export import torch_onnx
+from builders.export import torch_dynamo, torch_onnx
 from builders.pipeline.extras import need
 
 ENCODER_INPUT, ENCODER_OUTPUT = "image", "image_embeddings"
@@ -26,7 +26,7 @@ def export_encoder(checkpoint: SamCheckpoint, to: Path) -> Path:
     torch = need("torch")
     encoder = checkpoint.model.image_encoder
     example = torch.zeros(1, 3, encoder.img_size, encoder.img_size)
-    export = torch_onnx.export_large if _weight_bytes(encoder) > _LARGE_BYTES else torch_onnx.export
+    export = torch_dynamo.export if torch_dynamo.weight_bytes(encoder) > _LARGE_BYTES else torch_onnx.export
     return export(encoder, [example], to, inputs=[ENCODER_INPUT], outputs=[ENCODER_OUTPUT], dynamic_axes={})
 
 
@@ -105,7 +105,3 @@ def _decoder(torch: Any, model: Any) -> Any:
             return masks.reshape(-1, count, *upscaled.shape[2:]), decoder.iou_prediction_head(states[:, 0])
 
     return Decoder()
-
-
-def _weight_bytes(module: Any) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())

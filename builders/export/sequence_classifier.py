@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.checkpoints.sequence_classification import ClassifierCheckpoint, Function, load
-from builders.export import torch_onnx
+from builders.export import torch_dynamo, torch_onnx
 from builders.pipeline.extras import need
 
 LOGITS = "logits"
@@ -34,8 +34,8 @@ def export(checkpoint: ClassifierCheckpoint, to: Path, *, function: Function | N
     outputs = [LOGITS] if function is None else [LOGITS, SCORES]
     axes: dict[str, dict[int, str]] = {name: {0: "batch", 1: "sequence"} for name in checkpoint.inputs}
     axes.update({name: {0: "batch"} for name in outputs})
-    weights = sum(each.numel() * each.element_size() for each in module.parameters())
-    exporter = torch_onnx.export_large if weights > _LARGE_BYTES else torch_onnx.export
+    is_large = torch_dynamo.weight_bytes(module) > _LARGE_BYTES
+    exporter = torch_dynamo.export if is_large else torch_onnx.export
     return exporter(module, example, to, inputs=checkpoint.inputs, outputs=outputs, dynamic_axes=axes)
 
 

@@ -7,26 +7,30 @@ file, so that the classification extension answers names. Reference: the checkpo
 Pillow decodes and resizes; the build fails where the archive differs from it.
 """
 
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from builders.checkpoints import image_classifier
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.checkpoints.image_classifier import ImageClassifier, Size
+from builders.compile.archive_plans import compile_steps, require_compiler
+from builders.compile.tensorrt_plan import PlanOptions
 from builders.export import dali_pipeline, optimise, torch_onnx
 from builders.pipeline import folder as pipeline
+from builders.pipeline.content_key import content_key
 from builders.pipeline.extras import need
 from builders.pipeline.image_parity import check_classifier
 from builders.pipeline.measure_graph import MeasuredGraph, measure_graph
 from builders.pipeline.progress import stage
+from builders.pipeline.versions import made_with
 from builders.triton_config import accelerated
 from builders.triton_config import model as triton
+from builders.triton_config.agreement import check_agreement
 from builders.triton_config.dali import dali_config
-from builders.triton_config.profile import profile_of
+from builders.triton_config.profile import Profile, as_facts, profile_of
 from server.archive.manifest import Manifest
 
 TASK = "image-classification"
@@ -49,15 +53,25 @@ class Options:
     target: triton.Target = "cpu"
     max_batch_size: int = 16
     is_measured: bool = True
+    accelerator: accelerated.Accelerator | None = None
+    """How a GPU runs the network; `None` is the default one, and the only choice on a CPU."""
+
+    @property
+    def where(self) -> accelerated.Placement:
+        """Raises click.UsageError where target and accelerator do not go together."""
+        return accelerated.placement(self.target, self.accelerator)
 
 
 def build(options: Options, to: Path) -> Path:
     """Build the archive `to`; returns its path.
 
     Raises:
-        UnusableCheckpoint, MissingExtra: before anything is written.
+        UnusableCheckpoint, MissingExtra, click.UsageError: before anything is written.
         ParityFailed: the archive would not equal the reference; nothing is left behind.
+        PlanFailed, NoUsableGpu: TensorRT cannot compile the network here.
     """
+    where = options.where
+    require_compiler(where)
     with stage(f"weights of {options.architecture}"):
         classifier = image_classifier.read(options.architecture, options.weights, seed=options.seed, size=options.size)
     shown = _shown(classifier, options.classes)
@@ -71,18 +85,21 @@ def build(options: Options, to: Path) -> Path:
         root = work / "archive"
         with stage("preprocessing pipeline"):
             preprocess = _preprocess_step(classifier, options, root, work)
-        graph = _classifier_step(classifier, options, shown, root, work)
+        graph, profile = _classifier_step(classifier, options, shown, root, work)
         _ensemble(options, names, root)
         with stage("parity with torch and Pillow"):
             parity = check_classifier(
                 classifier, graph, preprocess, source=INPUT, has_background=shown > classifier.classes
             )
         measured = None
-        if options.is_measured:
+        if options.is_measured and options.target == "cpu":  # a CPU's figures say nothing about a GPU
             with stage("footprint and latency"):
                 side = classifier.preprocessing.size
                 measured = measure_graph(graph, {TENSOR: np.zeros((1, side, side, 3), np.float32)})
-        return pipeline.finish(root, _manifest(classifier, options, shown, parity, measured), to)
+        manifest = _manifest(classifier, options, shown, parity, measured, profile)
+        if where.is_plan:
+            manifest = compile_steps(root, manifest, PlanOptions())
+        return pipeline.finish(root, manifest, to)
 
 
 def _shown(classifier: ImageClassifier, asked: int | None) -> int:
@@ -90,7 +107,7 @@ def _shown(classifier: ImageClassifier, asked: int | None) -> int:
         return classifier.classes
     if asked == classifier.classes + 1:
         return asked
-    raise image_classifier.UnusableCheckpoint(
+    raise UnusableCheckpoint(
         f"--classes {asked}: the network has {classifier.classes} classes; {classifier.classes + 1} adds a background"
     )
 
@@ -116,7 +133,10 @@ def _preprocess_step(classifier: ImageClassifier, options: Options, root: Path, 
     return dali_pipeline.write(on_cpu, work / "on_cpu")
 
 
-def _classifier_step(classifier: ImageClassifier, options: Options, shown: int, root: Path, work: Path) -> Path:
+def _classifier_step(
+    classifier: ImageClassifier, options: Options, shown: int, root: Path, work: Path
+) -> tuple[Path, Profile]:
+    """Write the network; gives its graph, and the shapes that a GPU must take, {} on a CPU."""
     version_folder = root / CLASSIFIER / "1"
     version_folder.mkdir(parents=True)
     side = classifier.preprocessing.size
@@ -133,20 +153,25 @@ def _classifier_step(classifier: ImageClassifier, options: Options, shown: int, 
     with stage("optimise the graph"):
         graph = optimise.optimise(plain, version_folder, for_gpu=options.target == "gpu")
     inputs = [triton.Field(TENSOR, "TYPE_FP32", (side, side, 3))]
+    profile = profile_of(inputs, options.max_batch_size, {}) if options.target == "gpu" else {}
     config = accelerated.graph_config(
         name=CLASSIFIER,
         inputs=inputs,
         outputs=[triton.Field(OUTPUT, "TYPE_FP32", (shown,))],
         max_batch_size=options.max_batch_size,
-        where=accelerated.placement(options.target),
-        profile=profile_of(inputs, options.max_batch_size, {}),
-        cache_key=classifier.weights_sha256[:16],
+        where=options.where,
+        profile=profile,
+        cache_key=content_key(version_folder),
         graph_level=optimise.ALREADY_OPTIMISED,
     )
     config.dynamic_batching.SetInParent()
-    triton.with_warmup(config, {TENSOR: (side, side, 3)})
+    if profile:
+        accelerated.with_profile_warmup(config, profile)
+    else:
+        triton.with_warmup(config, {TENSOR: (side, side, 3)})
+    check_agreement(config, graph)
     (root / CLASSIFIER / "config.pbtxt").write_text(triton.text(config))
-    return graph
+    return graph, profile
 
 
 def _module(torch: Any, network: Any, *, has_background: bool) -> Any:
@@ -182,10 +207,17 @@ def _ensemble(options: Options, names: list[str], root: Path) -> None:
 
 
 def _manifest(
-    classifier: ImageClassifier, options: Options, shown: int, parity: dict[str, Any], measured: MeasuredGraph | None
+    classifier: ImageClassifier,
+    options: Options,
+    shown: int,
+    parity: dict[str, Any],
+    measured: MeasuredGraph | None,
+    profile: Profile,
 ) -> Manifest:
     how = classifier.preprocessing
-    libraries = ("torch", "onnx", "onnxruntime", "nvidia-dali-cuda120", "pillow")
+    facts: dict[str, Any] = {"profile": as_facts(profile)} if profile else {}
+    if measured is not None:
+        facts["footprint_bytes"] = {"cpu": measured.bytes}
     return Manifest(
         task=TASK,
         entry_model=options.name,
@@ -194,12 +226,17 @@ def _manifest(
             "model": classifier.architecture,
             "weights": classifier.weights,
             "weights_sha256": classifier.weights_sha256,
-            "options": {"size": options.size, "target": options.target, "max_batch_size": options.max_batch_size},
-            "made_with": {"python": platform.python_version(), **{name: version(name) for name in libraries}},
+            "options": {
+                "size": options.size,
+                "target": options.target,
+                "max_batch_size": options.max_batch_size,
+                **({"accelerator": options.where.accelerator} if options.target == "gpu" else {}),
+            },
+            "made_with": made_with("torch", "onnx", "onnxruntime", "nvidia-dali-cuda120", "pillow"),
         },
         parity=parity,
         latency={}
         if measured is None
         else {"load_ms": round(measured.load_s * 1e3, 1), "one_picture_p50_ms": round(measured.p50_s * 1e3, 2)},
-        steps={} if measured is None else {CLASSIFIER: {"footprint_bytes": {"cpu": measured.bytes}}},
+        steps={CLASSIFIER: facts} if facts else {},
     )

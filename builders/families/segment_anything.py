@@ -7,7 +7,6 @@ The encoder takes nearly all of the time, and sees nothing but the picture. `emb
 a second prompt on the same picture costs the decoder only. Reference: `SamPredictor` of the segment-anything package.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,11 @@ import numpy as np
 
 from builders.checkpoints import segment_anything as checkpoints
 from builders.checkpoints.segment_anything import SamCheckpoint, Size
-from builders.compile.archive_plans import compile_steps
+from builders.compile.archive_plans import compile_steps, require_compiler
 from builders.compile.tensorrt_plan import PlanOptions
 from builders.export import dali_pipeline, dali_sam, optimise, sam
 from builders.pipeline import folder as pipeline
+from builders.pipeline.content_key import content_key
 from builders.pipeline.measure_graph import MeasuredGraph, measure_graph
 from builders.pipeline.parity_sam import SamGraphs, check_masks
 from builders.pipeline.progress import stage
@@ -72,6 +72,7 @@ def build(options: Options, to: Path) -> Path:
         PlanFailed, NoUsableGpu: TensorRT cannot compile the graphs here.
     """
     where = options.where
+    require_compiler(where)
     if options.name in ("embed", "preprocess", "encoder", "decoder"):
         raise click.UsageError(f"--name {options.name} is the name of a step inside the archive; choose another one")
     checkpoint = _checkpoint(options)
@@ -173,7 +174,7 @@ def _graph_step(
         max_batch_size=max_batch_size,
         where=options.where,
         profile=profile,
-        cache_key=_content_key(version),
+        cache_key=content_key(version),
         graph_level=optimise.ALREADY_OPTIMISED,
     )
     if profile:
@@ -273,12 +274,3 @@ def _manifest(
         latency={f"{name}_p50_ms": round(each.p50_s * 1e3, 1) for name, each in measured.items()},
         steps=steps,
     )
-
-
-def _content_key(version: Path) -> str:
-    """Changes with the graph or its weights."""
-    digest = hashlib.sha256()
-    for file in sorted(version.iterdir()):
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]

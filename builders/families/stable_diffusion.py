@@ -14,23 +14,23 @@ more than one grey level.
 
 import gc
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from builders.checkpoints import diffusers_folder
-from builders.checkpoints.diffusers_folder import DiffusionCheckpoint, UnusableCheckpoint
+from builders.checkpoints.diffusers_folder import DiffusionCheckpoint
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.checkpoints.random_diffusion import Size, random_checkpoint
-from builders.compile.archive_plans import compile_steps
+from builders.compile.archive_plans import compile_steps, require_compiler
 from builders.compile.tensorrt_plan import PlanOptions
 from builders.export.diffusion_step import ExportedPart, Precision, place_part, place_tokenizer
 from builders.pipeline import diffusion_parity
 from builders.pipeline import folder as pipeline
 from builders.pipeline.measure_graph import measure_graph
 from builders.pipeline.progress import CONSOLE, stage
+from builders.pipeline.versions import made_with
 from builders.python_steps.diffuse.schedulers import scheduler_name
 from builders.triton_config import accelerated
 from builders.triton_config import diffusion as configs
@@ -66,8 +66,8 @@ class Options:
 
     @property
     def where(self) -> accelerated.Placement:
-        """How the graphs are run. Raises click.UsageError for an accelerator without a GPU."""
-        return accelerated.placement(self.target, self.accelerator)
+        """How the graphs are run. Raises click.UsageError for an accelerator or fp16 without a GPU."""
+        return accelerated.placement(self.target, self.accelerator, self.precision)
 
 
 @dataclass(slots=True)
@@ -92,6 +92,7 @@ def build(options: Options, to: Path) -> Path:
         PlanFailed, NoUsableGpu: TensorRT cannot compile here.
     """
     where = options.where
+    require_compiler(where)
     checkpoints = _checkpoints(options)
     with pipeline.work_folder(to.parent) as work:
         made = _Build(options, work / "archive", work)
@@ -258,7 +259,6 @@ def _manifest(made: _Build, checkpoints: Mapping[str, DiffusionCheckpoint], pari
                 measured = measure_graph(part.graph, part.inputs)
             steps[part.step]["footprint_bytes"] = {"cpu": measured.bytes}
             latency[f"{part.step}_p50_ms"] = round(measured.p50_s * 1e3, 2)
-    packages = ("torch", "diffusers", "transformers", "tokenizers", "onnx", "onnxruntime")
     return Manifest(
         task=TASK,
         entry_model=options.name,
@@ -267,7 +267,7 @@ def _manifest(made: _Build, checkpoints: Mapping[str, DiffusionCheckpoint], pari
             "models": {use: {"name": each.name, "licence": each.licence} for use, each in checkpoints.items()},
             "fingerprints": {step: key.split()[-1] for key, step in made.names.items() if "tokenizer" not in key},
             "options": {key: value for key, value in asdict(options).items() if key not in {"model", "inpainting"}},
-            "made_with": {"python": platform.python_version(), **{each: version(each) for each in packages}},
+            "made_with": made_with("torch", "diffusers", "transformers", "tokenizers", "onnx", "onnxruntime"),
         },
         parity=parity,
         latency=latency,

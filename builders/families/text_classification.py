@@ -19,6 +19,8 @@ import click
 from builders.checkpoints import random_classifier, sequence_classification
 from builders.checkpoints.random_classifier import RandomClassifier
 from builders.checkpoints.sequence_classification import ClassifierCheckpoint
+from builders.compile.archive_plans import compile_steps, require_compiler
+from builders.compile.tensorrt_plan import PlanOptions
 from builders.export.sequence_classifier import LOGITS, SCORES
 from builders.pipeline import classifier_parity, classifier_step
 from builders.pipeline import folder as pipeline
@@ -75,8 +77,10 @@ def build(options: Options, to: Path) -> Path:
     Raises:
         UnusableCheckpoint, MissingExtra, click.UsageError: before anything is written.
         ParityFailed: a stage would not equal its reference; nothing is left behind.
+        PlanFailed, NoUsableGpu: TensorRT cannot compile the classifiers here.
     """
-    _ = options.compute.where
+    where = options.compute.where
+    require_compiler(where)
     with pipeline.work_folder(to.parent) as work:
         root = work / "archive"
         checkpoint = _checkpoint(options.source, work / "random-first")
@@ -90,7 +94,10 @@ def build(options: Options, to: Path) -> Path:
                 _stage(fine, options, "second", "second_", root, work),
             ]
             _cascade(options, options.second, fires, stages, root)
-        return pipeline.finish(root, _manifest(options, stages), to)
+        manifest = _manifest(options, stages)
+        if where.is_plan:
+            manifest = compile_steps(root, manifest, PlanOptions())
+        return pipeline.finish(root, manifest, to)
 
 
 def _checkpoint(source: Source, beside: Path) -> ClassifierCheckpoint:

@@ -12,6 +12,8 @@ from pathlib import Path
 from builders.checkpoints import nli, random_classifier, sequence_classification
 from builders.checkpoints.nli import NliCheckpoint
 from builders.checkpoints.random_classifier import RandomClassifier
+from builders.compile.archive_plans import compile_steps, require_compiler
+from builders.compile.tensorrt_plan import PlanOptions
 from builders.pipeline import classifier_parity, classifier_step
 from builders.pipeline import folder as pipeline
 from builders.pipeline.classifier_step import ClassifierStep, Compute
@@ -48,8 +50,10 @@ def build(options: Options, to: Path) -> Path:
     Raises:
         UnusableCheckpoint, MissingExtra, click.UsageError: before anything is written.
         ParityFailed: the archive would not equal the reference; nothing is left behind.
+        PlanFailed, NoUsableGpu: TensorRT cannot compile the NLI model here.
     """
-    _ = options.compute.where
+    where = options.compute.where
+    require_compiler(where)
     with pipeline.work_folder(to.parent) as work:
         checkpoint = nli.read(options.model or _random_checkpoint(options, work))
         root = work / "archive"
@@ -60,7 +64,10 @@ def build(options: Options, to: Path) -> Path:
             tokens = _entry_step(checkpoint, options, step, root)
         with stage("parity with transformers"):
             parity = classifier_parity.check_zero_shot(checkpoint, step, tokens, options.compute.precision)
-        return pipeline.finish(root, _manifest(checkpoint, options, step, parity), to)
+        manifest = _manifest(checkpoint, options, step, parity)
+        if where.is_plan:
+            manifest = compile_steps(root, manifest, PlanOptions())
+        return pipeline.finish(root, manifest, to)
 
 
 def _random_checkpoint(options: Options, work: Path) -> str:

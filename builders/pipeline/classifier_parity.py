@@ -1,8 +1,7 @@
 """Proof that a classifier's archive scores as transformers' pipelines do; a build that cannot give it fails."""
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,13 +13,15 @@ from builders.checkpoints.nli import NliCheckpoint
 from builders.checkpoints.sentence_transformers import weights_sha256
 from builders.checkpoints.sequence_classification import INPUTS, ClassifierCheckpoint, load
 from builders.export.sequence_classifier import LOGITS, SCORES
-from builders.pipeline.classifier_step import ClassifierStep, Precision
+from builders.pipeline.classifier_step import ClassifierStep
 from builders.pipeline.extras import need
 from builders.pipeline.parity import ParityFailed
+from builders.pipeline.versions import made_with
 from builders.python_steps.tokenize import logic as tokenize_logic
 from builders.python_steps.zero_shot import logic
 from builders.python_steps.zero_shot.pairs import Tokens
 from builders.python_steps.zero_shot.scoring import Limits, Scorer
+from builders.triton_config.accelerated import Precision
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 MAX_ERROR: dict[Precision, float] = {"fp32": 1e-5, "fp16": 1e-2, "int8": 1e-1}
@@ -134,10 +135,7 @@ def provenance(checkpoint: ClassifierCheckpoint, options: dict[str, Any]) -> dic
         "labels": list(checkpoint.labels),
         "max_length": checkpoint.max_length,
         "options": options,
-        "made_with": {
-            "python": platform.python_version(),
-            **{name: _version(name) for name in ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")},
-        },
+        "made_with": made_with("torch", "transformers", "tokenizers", "onnx", "onnxruntime"),
     }
 
 
@@ -170,10 +168,3 @@ def _judged(worst: float, probes: int, precision: Precision) -> dict[str, Any]:
         "max_abs_error": float(f"{worst:.3g}"),
         "allowed": most,
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"

@@ -1,17 +1,16 @@
 """The ONNX step of a sequence classifier, for every family that has one."""
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-import click
 import numpy as np
 
 from builders.checkpoints.sequence_classification import ClassifierCheckpoint, Function
 from builders.export import half, optimise, quantise, sequence_classifier
+from builders.pipeline.content_key import content_key
 from builders.pipeline.extras import need
 from builders.pipeline.measure_graph import measure_graph
 from builders.pipeline.progress import stage
@@ -20,7 +19,6 @@ from builders.triton_config import model as triton
 from builders.triton_config.agreement import check_agreement
 from builders.triton_config.profile import Profile, Range, as_facts, profile_of
 
-Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 _MEASURED_TOKENS = 32
 _USUAL_TOKENS = 64
 _WARM_TOKENS = 16
@@ -30,7 +28,7 @@ _WARM_TOKENS = 16
 class Compute:
     """Where a classifier will run, in which precision, and in how large batches."""
 
-    precision: Precision = "fp32"
+    precision: accelerated.Precision = "fp32"
     target: triton.Target = "cpu"
     accelerator: accelerated.Accelerator | None = None
     max_batch_size: int = 64
@@ -38,11 +36,7 @@ class Compute:
     @property
     def where(self) -> accelerated.Placement:
         """Raises click.UsageError where target, accelerator and precision do not go together."""
-        if self.precision == "int8" and self.target == "gpu":
-            raise click.UsageError("--precision int8 is for CPUs; a GPU is fast in fp16")
-        if self.precision == "fp16" and self.target == "cpu":
-            raise click.UsageError("--precision fp16 needs --target gpu: CPUs would cast every operator back to fp32")
-        return accelerated.placement(self.target, self.accelerator)
+        return accelerated.placement(self.target, self.accelerator, self.precision)
 
     def as_facts(self) -> dict[str, Any]:
         """For the manifest."""
@@ -93,7 +87,7 @@ def write(
         max_batch_size=compute.max_batch_size,
         where=compute.where,
         profile=profile,
-        cache_key=_content_key(version),
+        cache_key=content_key(version),
         graph_level=None if compute.precision == "fp16" else optimise.ALREADY_OPTIMISED,
     )
     if profile:
@@ -139,12 +133,3 @@ def _measured(graph: Path, inputs: Sequence[str], name: str) -> tuple[int, dict[
     with stage(f"footprint and latency of {name}"):
         found = measure_graph(graph, dict.fromkeys(inputs, tokens))
     return found.bytes, {"load_ms": round(found.load_s * 1e3, 1), "one_row_p50_ms": round(found.p50_s * 1e3, 2)}
-
-
-def _content_key(version: Path) -> str:
-    """Changes with the graph or its weights."""
-    digest = hashlib.sha256()
-    for file in sorted(version.iterdir()):
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]

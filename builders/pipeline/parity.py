@@ -1,7 +1,6 @@
 """Proof that an archive computes what its reference computes; a build that cannot give it fails."""
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import onnxruntime as ort
 
 from builders.checkpoints.sentence_transformers import SentenceCheckpoint, weights_sha256
 from builders.pipeline.extras import need
+from builders.pipeline.versions import made_with
 from builders.python_steps.pool import logic as pool_logic
 from builders.python_steps.tokenize import logic as tokenize_logic
 
@@ -99,15 +99,5 @@ def provenance(checkpoint: SentenceCheckpoint, options: dict[str, Any]) -> dict[
         "pooling": checkpoint.pooling,
         "is_normalized": checkpoint.is_normalized,
         "options": options,
-        "made_with": {
-            "python": platform.python_version(),
-            **{name: _version(name) for name in ("torch", "transformers", "tokenizers", "onnx", "onnxruntime")},
-        },
+        "made_with": made_with("torch", "transformers", "tokenizers", "onnx", "onnxruntime"),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"

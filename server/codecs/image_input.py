@@ -3,10 +3,7 @@
 What the archives of several tasks have in common; which payloads a task reads is its own business.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -14,8 +11,6 @@ from server.codecs import images
 from server.domain.errors import InvalidRequest
 from server.domain.inference import Tensor
 from server.domain.model import ModelSignature, StagedArchive, TensorSpec
-
-_DATA_URL: Final = "data:"
 
 
 def image_input(signature: ModelSignature) -> TensorSpec | None:
@@ -43,15 +38,6 @@ def tensor(files: Sequence[bytes | memoryview], spec: TensorSpec, archive: Stage
     for row, file in zip(rows, checked, strict=True):
         row[: len(file)] = np.frombuffer(file, np.uint8)
     return Tensor(spec.name, "UINT8", rows)
-
-
-def from_base64(text: str) -> bytes:
-    """Decode a picture in base64, with or without a `data:image/png;base64,` in front. Raises InvalidRequest."""
-    start = text.find(",") + 1 if text.startswith(_DATA_URL) else 0
-    try:
-        return base64.b64decode(text[start:], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"a picture in JSON must be a base64 string: {error}") from error
 
 
 def is_base64_task(document: object) -> bool:

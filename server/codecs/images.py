@@ -4,6 +4,7 @@ Archives that take pictures have one public input of an encoded image's bytes (U
 already enters by the same door: as a PNM file, which is a line of text in front of its bytes, so nothing is lost.
 """
 
+import base64
 import io
 from typing import Final
 
@@ -27,6 +28,7 @@ MEDIA_TYPES: Final = (
     "image/*",
 )
 """Content-Types of the files that are taken, also as they are often miswritten. What a file is, its first bytes say."""
+_DATA_URL: Final = "data:"
 _PNG_EFFORT: Final = 3  # zlib's level: half of the default's time for a few per cent more bytes
 
 
@@ -45,6 +47,20 @@ def encoded_image(body: bytes | memoryview, max_pixels: int = MAX_PIXELS) -> byt
     if why:
         raise InvalidRequest(f"the body cannot be read as an image: {why}")
     return body
+
+
+def from_base64(text: str, what: str) -> bytes:
+    """Decode base64 text, a data URL as well (`data:image/png;base64,...`); blanks and line breaks do not count.
+
+    Raises:
+        InvalidRequest: something else; `what` is what the caller calls it.
+    """
+    if text.startswith(_DATA_URL):
+        text = text[text.find(",") + 1 :]
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise InvalidRequest(f"{what} is not base64 of an image file: {error}") from error
 
 
 def pnm(array: Array) -> bytes:

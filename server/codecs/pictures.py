@@ -4,7 +4,6 @@ Archives that decode by themselves (DALI) get the file's bytes instead; see `ima
 """
 
 import base64
-import binascii
 import io
 from typing import Any, Final, Literal
 
@@ -17,7 +16,6 @@ from server.domain.inference import Array
 
 MAX_PIXELS: Final = 1 << 24
 """Larger pictures are refused before they are decoded."""
-_DATA_URL: Final = "data:"
 
 
 def from_file(body: bytes | memoryview, mode: Literal["RGB", "L"], name: str) -> Array:
@@ -49,7 +47,7 @@ def from_json(value: Any, mode: Literal["RGB", "L"], name: str) -> Array:
         InvalidRequest: neither, or not a picture of that mode.
     """
     if isinstance(value, str):
-        return from_file(_decoded(value, name), mode, name)
+        return from_file(images.from_base64(value, f"'{name}'"), mode, name)
     if not isinstance(value, list | np.ndarray):
         raise InvalidRequest(f"'{name}' must be base64 text of an image file, or nested lists of levels")
     try:
@@ -71,12 +69,3 @@ def from_json(value: Any, mode: Literal["RGB", "L"], name: str) -> Array:
 def base64_png(array: Array) -> str:
     """A picture as base64 text of a PNG."""
     return base64.b64encode(images.png(array)).decode("ascii")
-
-
-def _decoded(text: str, name: str) -> bytes:
-    if text.startswith(_DATA_URL):
-        text = text.partition(",")[2]
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"'{name}' is not base64: {error}") from error

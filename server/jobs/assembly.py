@@ -1,7 +1,5 @@
 """Puts asynchronous inference together, with boto3's clients. Blocking: boto3 takes a moment to read its models."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,6 +13,7 @@ from server.jobs.journal_files import JournalFiles
 from server.jobs.locations import S3Folder
 from server.jobs.notify import Silence, SnsTopics, Topic
 from server.jobs.object_store import S3Objects
+from server.jobs.options import AsyncOptions
 from server.jobs.ports import Invoke, Notifier
 from server.jobs.processing import Processing
 from server.jobs.worker import Worker
@@ -22,25 +21,14 @@ from server.store.s3_options import S3Options
 from server.store.threads import StoreThreads
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncOptions:
-    """What an operator decides; see the settings of the same names, `async_...`."""
-
-    output: str
-    failures: str | None
-    journal_dir: Path
-    success_topic: str | None = None
-    error_topic: str | None = None
-    s3_endpoint_url: str | None = None
-    concurrency: int = 4
-    queue_limit: int = 1000
-    max_input_bytes: int = 1 << 30
-
-
 def assemble(options: AsyncOptions, invoke: Invoke, clock: Clock) -> AsyncJobs:
     """Make what `main` hands to the surfaces. Raises ValueError for what is no S3 folder, or no SNS topic."""
     output = S3Folder.read(options.output)
-    places = Places(output, S3Folder.read(options.failures) if options.failures else output)
+    places = Places(
+        output,
+        S3Folder.read(options.failures) if options.failures else output,
+        tuple(map(S3Folder.read, options.inputs)),
+    )
     # Not the pools of the archive store: a load must not wait for a thousand results, nor they for it.
     threads = StoreThreads(checks=2 * options.concurrency, transfers=2)
     parallel = max(S3Options("").transfer_threads, options.concurrency)  # what the pool of connections is sized by

@@ -9,7 +9,7 @@ The members, their limits and their patterns are those of botocore's model of th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final
@@ -41,10 +41,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where results and failures go."""
+    """Where results and failures go, and where payloads may come from: `inputs` empty, from anywhere."""
 
     output: S3Folder
     failures: S3Folder
+    inputs: tuple[S3Folder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def job_of(call: Call, places: Places, new_id: str, now: float) -> Job:
         inference_id=inference_id,
         endpoint=call.endpoint,
         archive=call.archive,
-        input=_input(members, call.body),
+        input=_input(members, call.body, places.inputs),
         body_digest=sha256(call.body).hexdigest() if call.body else "",
         content_type=_text(members, "ContentType"),
         accept=_text(members, "Accept"),
@@ -108,7 +109,7 @@ def job_of(call: Call, places: Places, new_id: str, now: float) -> Job:
     )
 
 
-def _input(members: Mapping[str, str], body: bytes) -> str:
+def _input(members: Mapping[str, str], body: bytes, allowed: Sequence[S3Folder]) -> str:
     address = members.get("InputLocation")
     if address is None:
         if not body:
@@ -124,9 +125,15 @@ def _input(members: Mapping[str, str], body: bytes) -> str:
     if len(address) > 1024:
         raise InvalidHeader("InputLocation may have 1024 characters")
     try:
-        return str(S3Location.read(address))
+        location = S3Location.read(address)
     except ValueError as error:
         raise InvalidHeader(f"InputLocation: {error}") from error
+    if allowed and not any(folder.holds(location) for folder in allowed):
+        raise InvalidHeader(
+            f"InputLocation {_shown(address)} lies outside the places that payloads may come from; "
+            "the server's setting async_inputs (--async-inputs) names them"
+        )
+    return str(location)
 
 
 def _destinations(members: Mapping[str, str], inference_id: str, places: Places) -> tuple[S3Location, S3Location]:

@@ -31,7 +31,7 @@ class S3Location:
 
 @dataclass(frozen=True, slots=True)
 class S3Folder:
-    """Where objects are written. `prefix` has no slashes at its ends, and is empty for a whole bucket."""
+    """What lies below an address. `prefix` has no slashes at its ends, and is empty for a whole bucket."""
 
     bucket: str
     prefix: str = ""
@@ -45,6 +45,16 @@ class S3Folder:
     def object(self, *path: str) -> S3Location:
         """Name an object below; empty parts are left out."""
         return S3Location(self.bucket, "/".join(part for part in (self.prefix, *path) if part))
+
+    def holds(self, location: S3Location) -> bool:
+        """Whether the object lies below; a key with `.` or `..` between its slashes never does.
+
+        To S3 these are names like others, but what stands in for S3 may resolve them.
+        """
+        path = location.key.split("/")
+        below = self.prefix.split("/") if self.prefix else []
+        is_plain = {".", ".."}.isdisjoint(path)
+        return is_plain and location.bucket == self.bucket and path[:-1][: len(below)] == below
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}/" if self.prefix else f"s3://{self.bucket}/"

@@ -144,6 +144,8 @@ class Settings(BaseModel):
     """`s3://bucket/prefix/` for results of InvokeEndpointAsync. Unset: that operation is refused."""
     async_failures: str | None = None
     """`s3://bucket/prefix/` for the reasons of failed jobs. Unset: beside the results, as `...-error.out`."""
+    async_inputs: Names = ()
+    """`s3://bucket/prefix/,...`: where payloads (InputLocation) may lie. Unset: wherever the server's role may read."""
     async_success_topic: str | None = None
     """ARN of the SNS topic that is told of each result. Unset: nobody is told."""
     async_error_topic: str | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from builders.checkpoints import diffusers_folder
-from builders.checkpoints.diffusers_folder import UnusableCheckpoint
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.checkpoints.random_diffusion import random_checkpoint
 from builders.checkpoints.small_clip_vocabulary import merges, vocabulary
 from builders.families import stable_diffusion as family

@@ -12,8 +12,15 @@ import pytest
 from builders.compile.gpu import Gpu
 from builders.compile.repack import recompile
 from builders.compile.tensorrt_plan import PlanOptions, build_plan
-from builders.families import sentence_embedding
+from builders.families import (
+    image_classification,
+    segment_anything,
+    sentence_embedding,
+    text_classification,
+    zero_shot_classification,
+)
 from builders.families.sentence_embedding import Options
+from builders.pipeline.classifier_step import Compute
 from builders.pipeline.extras import MissingExtra
 from builders.triton_config.agreement import check_archive
 from server.archive.inspection import inspect
@@ -147,6 +154,24 @@ def test_the_archive_becomes_plans_on_the_gpu_host(half_archive, tmp_path):
 def test_a_host_without_tensorrt_is_told_before_a_build_begins(tmp_path):
     with pytest.raises(MissingExtra, match="inside the container"):
         build("a-model-that-nobody-reads", tmp_path / "tiny-plan", accelerator="tensorrt")
+    assert not list(tmp_path.iterdir())
+
+
+ON_GPU = Compute(target="gpu", accelerator="tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        (image_classification, image_classification.Options(target="gpu", accelerator="tensorrt")),
+        (segment_anything, segment_anything.Options(target="gpu", accelerator="tensorrt")),
+        (text_classification, text_classification.Options(compute=ON_GPU)),
+        (zero_shot_classification, zero_shot_classification.Options(compute=ON_GPU)),
+    ],
+)
+def test_every_family_tells_so(family, options, tmp_path):
+    with pytest.raises(MissingExtra, match="inside the container"):
+        family.build(options, tmp_path / "x")
     assert not list(tmp_path.iterdir())
 
 

@@ -1,5 +1,6 @@
 """Image files of every kind: the header says what Pillow says, arrays come back bit for bit, damage is told."""
 
+import base64
 import io
 
 import numpy as np
@@ -92,6 +93,19 @@ def test_a_damaged_file_is_told_or_its_size_is_read(form, mode, keep, junk):
             images.encoded_image(body)
     else:
         assert images.encoded_image(body) is body
+
+
+@given(st.binary(max_size=200), st.sampled_from(["", "data:image/png;base64,"]), st.integers(1, 80))
+def test_base64_comes_back_however_it_was_wrapped(body, prefix, width):
+    text = base64.b64encode(body).decode()
+    lines = "\r\n".join(text[start : start + width] for start in range(0, len(text), width))
+    assert images.from_base64(prefix + lines, "'image'") == body
+
+
+@given(st.sampled_from(["", "data:", "data:image/png;base64,"]), st.text(max_size=20))
+def test_what_is_no_base64_is_refused_by_its_name(prefix, text):
+    with pytest.raises(InvalidRequest, match=r"^'image' is not base64 of an image file"):
+        images.from_base64(f"{prefix}{text}#", "'image'")
 
 
 @given(st.binary(max_size=200))

@@ -31,8 +31,9 @@ from server.codecs import (
     pictures,
 )
 from server.codecs.media_type import MediaType
+from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
-from server.domain.errors import InferenceFailed, InvalidRequest
+from server.domain.errors import InvalidRequest
 from server.domain.inference import Array, InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import StagedArchive
 from server.domain.payload import Answer, Payload
@@ -97,10 +98,7 @@ def _write_npy(response: InferenceResponse, _asked: Asked, archive: StagedArchiv
 
 
 def _picture(response: InferenceResponse, name: str) -> Array:
-    for tensor in response.outputs:
-        if tensor.name == name:
-            return np.ascontiguousarray(tensor.data)
-    raise InferenceFailed(f"the model's answer has no output '{name}'")
+    return np.ascontiguousarray(output(response, name))
 
 
 def _mode(name: str) -> Any:

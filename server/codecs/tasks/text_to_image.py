@@ -23,8 +23,9 @@ from typing import Any, Final
 
 from server.codecs import images, json_arrays, kserve_json, media_type, multipart, npy, painting, pictures
 from server.codecs.media_type import MediaType
+from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
-from server.domain.errors import InferenceFailed, InvalidRequest, NotAcceptable
+from server.domain.errors import InvalidRequest, NotAcceptable
 from server.domain.inference import Array, InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import StagedArchive
 from server.domain.payload import Answer, Payload
@@ -99,19 +100,19 @@ def _asked(words: Mapping[str, Any], found: Mapping[str, Array], payload: Payloa
 def _write_json(response: InferenceResponse, asked: Asked, _archive: StagedArchive) -> Answer:
     if (line := _progress(response)) is not None:
         return line
-    seeds = _tensor(response, "SEEDS").tolist()
+    seeds = output(response, "SEEDS").tolist()
     told = {**(asked.memo or {}), "seed": seeds[0], **({"seeds": seeds} if len(seeds) > 1 else {})}
-    painted = [pictures.base64_png(image) for image in _tensor(response, "IMAGES")]
+    painted = [pictures.base64_png(image) for image in output(response, "IMAGES")]
     return Answer((kserve_json.dump({"images": painted, "parameters": told}),), media_type.JSON)
 
 
 def _write_png(response: InferenceResponse, _asked: Asked, _archive: StagedArchive) -> Answer:
     if (line := _progress(response)) is not None:
         return line
-    painted = _tensor(response, "IMAGES")
+    painted = output(response, "IMAGES")
     if len(painted) != 1:
         raise _several(len(painted))
-    seed = str(int(_tensor(response, "SEEDS")[0]))
+    seed = str(int(output(response, "SEEDS")[0]))
     return Answer((images.png(painted[0]),), PNG, {SEED_HEADER: seed})
 
 
@@ -131,13 +132,6 @@ def _progress(response: InferenceResponse) -> Answer | None:
     if "PREVIEW" in found:
         line["preview"] = pictures.base64_png(found["PREVIEW"])
     return Answer((kserve_json.dump(line), b"\n"), media_type.JSON)
-
-
-def _tensor(response: InferenceResponse, name: str) -> Array:
-    for tensor in response.outputs:
-        if tensor.name == name:
-            return tensor.data
-    raise InferenceFailed(f"the model's answer has no output '{name}'")
 
 
 def _only_prompt(inputs: object) -> object:

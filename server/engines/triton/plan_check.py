@@ -14,7 +14,8 @@ from server.archive.model_config import parse
 from server.archive.plan_facts import AMPERE_PLUS, PlanFacts, plan_facts
 from server.domain.errors import UnsupportedModel
 from server.domain.model import Step
-from server.engines.triton.plan_host import HostGpu, PlanHost
+from server.engines.devices import Gpu
+from server.engines.triton.plan_host import PlanHost
 
 _log = logging.getLogger("roundhouse.triton")
 _AMPERE: Final = (8, 0)
@@ -46,13 +47,13 @@ class PlanCheck:
             _log.warning("step %r was compiled on a %s: expect less speed here", step.name, facts.gpu)
 
 
-def _gpus_of(config: ModelConfig, host: PlanHost) -> tuple[HostGpu, ...]:
+def _gpus_of(config: ModelConfig, host: PlanHost) -> tuple[Gpu, ...]:
     """The GPUs that instances will run on: those that the config names, or all."""
     named = {index for group in config.instance_group for index in group.gpus}
     return tuple(gpu for index, gpu in enumerate(host.gpus) if not named or index in named)
 
 
-def misfit(plan: PlanFacts, gpus: Sequence[HostGpu], tensorrt: str) -> str:
+def misfit(plan: PlanFacts, gpus: Sequence[Gpu], tensorrt: str) -> str:
     """Why the plan cannot run, "" where nothing speaks against it. Pure."""
     if not gpus:
         return f"for a {plan.gpu or 'GPU'}, and this host has no GPU"
@@ -67,7 +68,7 @@ def misfit(plan: PlanFacts, gpus: Sequence[HostGpu], tensorrt: str) -> str:
     return ""
 
 
-def _fits(plan: PlanFacts, gpu: HostGpu) -> bool:
+def _fits(plan: PlanFacts, gpu: Gpu) -> bool:
     if plan.hardware == AMPERE_PLUS:
         return _numbers(gpu.compute_capability) >= _AMPERE
     return gpu.compute_capability == plan.compute_capability

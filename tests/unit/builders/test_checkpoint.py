@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from builders.checkpoints.sentence_transformers import UnusableCheckpoint, locate, read
+from builders.checkpoints.files import UnusableCheckpoint
+from builders.checkpoints.sentence_transformers import locate, read
 
 
 @pytest.fixture

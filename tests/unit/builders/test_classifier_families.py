@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from builders.checkpoints import nli
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.checkpoints.random_classifier import RandomClassifier
-from builders.checkpoints.sentence_transformers import UnusableCheckpoint
 from builders.cli import build as build_command
 from builders.families import text_classification, zero_shot_classification
 from builders.pipeline import classifier_parity

@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from builders.architectures.inception_v3 import InceptionV3, random_weights
-from builders.checkpoints.image_classifier import UnusableCheckpoint, labels, read
+from builders.checkpoints.files import UnusableCheckpoint
+from builders.checkpoints.image_classifier import labels, read
 from builders.export.dali_pipeline import Preprocessing
 from builders.families import image_classification
 from builders.families.image_classification import Options
 from builders.pipeline.image_parity import check_classifier
 from builders.pipeline.parity import ParityFailed
 from builders.triton_config.agreement import check_archive
+from server.archive.manifest import read_manifest
+from server.archive.model_config import parse
 
 pytestmark = pytest.mark.builders
 
@@ -124,6 +127,23 @@ def test_an_archive_for_a_gpu_is_complete_and_its_configs_fit(tmp_path):
     assert b"mixed" in (root / "preprocess" / "1" / "model.dali").read_bytes()
     for step in ("preprocess", "classifier"):
         assert "KIND_GPU" in (root / step / "config.pbtxt").read_text()
+
+
+def test_one_checkpoint_in_two_shapes_never_meets_in_one_cached_engine(tmp_path):
+    on_gpu = replace(TINY, target="gpu", accelerator="onnxruntime-tensorrt")
+    classes = read("inception-v3", "random", size="tiny").classes
+    prefixes = set()
+    for shown in (classes, classes + 1):
+        root = image_classification.build(replace(on_gpu, classes=shown), tmp_path / str(shown))
+        config = parse((root / "classifier" / "config.pbtxt").read_text())
+        (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+        prefixes.add(accelerator.parameters["trt_engine_cache_prefix"])
+        assert [sample.batch_size for sample in config.model_warmup] == [1, 2]
+        manifest = read_manifest(root)
+        assert manifest is not None
+        assert manifest.steps["classifier"]["profile"]["IMAGE"]["max"] == [2, 96, 96, 3]
+        assert manifest.provenance["options"]["accelerator"] == "onnxruntime-tensorrt"
+    assert len(prefixes) == 2
 
 
 def test_a_build_that_differs_from_its_reference_is_refused(tmp_path):

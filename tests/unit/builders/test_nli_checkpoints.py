@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from builders.checkpoints import nli, random_classifier, sequence_classification
+from builders.checkpoints.files import UnusableCheckpoint
 from builders.checkpoints.random_classifier import RandomClassifier
-from builders.checkpoints.sentence_transformers import UnusableCheckpoint
 from tests.fakes import classifier_archives as archives
 
 pytestmark = pytest.mark.builders

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from server.archive.model_config import parse
-from server.domain.errors import InvalidArchive, InvalidRequest, LoadFailed, UnsupportedModel
+from server.domain.errors import DeviceFull, InvalidArchive, InvalidRequest, LoadFailed, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
 from server.engines.dali_pipeline import DaliPipeline
-from server.engines.embedded.backends.dali import DaliBackend, device_index
+from server.engines.embedded.backends.dali import DaliBackend, DaliStep, device_index
 from server.engines.embedded.devices import Hardware
 from server.engines.embedded.engine import EmbeddedEngine
 from tests.fakes import dali_repositories, repositories
@@ -154,6 +154,20 @@ async def test_a_pipeline_for_a_gpu_says_that_it_needs_one(engine, tmp_path):
     (step,) = repositories.staged_steps(root)
     with pytest.raises(UnsupportedModel, match="GPU"):
         await engine.load(step)
+
+
+class FullPipeline:
+    """A pipeline whose device has no memory left."""
+
+    def run(self, requests):
+        return [MemoryError("cudaMalloc failed: out of memory") for _ in requests]
+
+
+def test_what_dali_says_of_a_full_device_is_kept(tmp_path):
+    (step,) = repositories.staged_steps(dali_repositories.decoder(tmp_path / "decoder"))
+    with pytest.raises(DeviceFull, match="cudaMalloc failed") as raised:
+        DaliStep(step, [FullPipeline()], "gpu:1").execute(request(encoded()))
+    assert (raised.value.device, raised.value.said) == ("gpu:1", "cudaMalloc failed: out of memory")
 
 
 def test_the_device_of_a_pipeline():

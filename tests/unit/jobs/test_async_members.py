@@ -1,5 +1,7 @@
 """From the members of InvokeEndpointAsync to a job: limits, patterns, destinations."""
 
+from dataclasses import replace
+
 import pytest
 
 from server.domain.errors import InvalidHeader
@@ -70,6 +72,25 @@ def test_a_payload_may_come_with_the_call():
     job = read({}, b"x" * BODY_BYTES)
     assert job.input == ""
     assert len(job.body_digest) == 64
+
+
+INPUTS = (S3Folder("in", "a"), S3Folder("other"))
+
+
+@pytest.mark.parametrize("address", ["s3://in/a/b.json", "s3://in/a/b/c.json", "s3://other/x"])
+def test_a_payload_may_lie_where_the_settings_say(address):
+    places = replace(PLACES, inputs=INPUTS)
+    assert read({"InputLocation": address}, places=places).input == address
+    assert read({}, b"x", places=places).input == ""
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://in/b.json", "s3://in/ab/c.json", "s3://in/a", "s3://in/a/../b", "s3://other/./x", "s3://else/a/b"]
+)
+def test_a_payload_elsewhere_is_refused_by_the_setting_s_name(address):
+    with pytest.raises(InvalidHeader, match="--async-inputs"):
+        read({"InputLocation": address}, places=replace(PLACES, inputs=INPUTS))
+    assert read({"InputLocation": address}).input == address
 
 
 WRONG = [

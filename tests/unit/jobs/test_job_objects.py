@@ -6,9 +6,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from server.domain.errors import InvalidRequest, StoreUnavailable
-from server.jobs.assembly import AsyncOptions, assemble
+from server.jobs.assembly import assemble
 from server.jobs.locations import S3Location
 from server.jobs.object_store import S3Objects
+from server.jobs.options import AsyncOptions
 from server.jobs.ports import Fetched, Written
 from tests.fakes.clock import FakeClock
 from tests.unit.jobs.job_fakes import InlineThreads, Road
@@ -109,6 +110,7 @@ async def test_what_cannot_be_written_or_asked_may_pass(code):
     [
         ({"output": "results"}, "'results' is not an S3 address"),
         ({"failures": "x"}, "'x' is not an S3 address"),
+        ({"inputs": ("s3://in/", "y")}, "'y' is not an S3 address"),
         ({"success_topic": "topic"}, "'topic' is not an SNS topic"),
     ],
 )

@@ -6,13 +6,15 @@ from server.archive.plan_facts import PlanFacts
 from server.domain.clock import SystemClock
 from server.domain.errors import UnsupportedModel
 from server.domain.model import NOTHING, ModelSignature, Step
+from server.engines.devices import Gpu, gpus
 from server.engines.triton.loading import Loading
 from server.engines.triton.options import TritonOptions
 from server.engines.triton.plan_check import PlanCheck, misfit
-from server.engines.triton.plan_host import HostGpu, PlanHost, look_around
+from server.engines.triton.plan_host import PlanHost, look_around
 from server.engines.triton.residents import Residents
 
-H100, A10G, T4 = HostGpu("NVIDIA H100", "9.0"), HostGpu("NVIDIA A10G", "8.6"), HostGpu("Tesla T4", "7.5")
+H100 = Gpu(80 << 30, "9.0", "NVIDIA H100")
+A10G, T4 = Gpu(24 << 30, "8.6", "NVIDIA A10G"), Gpu(16 << 30, "7.5", "Tesla T4")
 PLAN = PlanFacts("11.4.0.106", "9.0", "NVIDIA H100")
 
 
@@ -110,14 +112,14 @@ def test_only_the_named_gpus_count_and_the_host_is_asked_once(tmp_path):
     assert len(looks) == 1
 
 
-def test_the_host_is_read_from_nvidia_smi_and_the_library(tmp_path):
+def test_the_host_is_read_from_cuda_s_driver_and_the_library(tmp_path):
     (tmp_path / "libnvinfer.so.11.4.0").touch()
     (tmp_path / "libnvinfer.so.11").symlink_to("libnvinfer.so.11.4.0")
     (tmp_path / "libnvinfer_plugin.so.11.9.9").touch()
-    answer = "NVIDIA H100 80GB HBM3, 9.0\nNVIDIA A10G, 8.6\n"
-    host = look_around(lambda: answer, (tmp_path / "absent", tmp_path))
-    assert host == PlanHost((HostGpu("NVIDIA H100 80GB HBM3", "9.0"), A10G), "11.4.0")
-    assert look_around(lambda: "", ()) == PlanHost()
+    answer = f"{H100.memory_bytes},9.0,NVIDIA H100\n{A10G.memory_bytes},8.6,NVIDIA A10G\n"
+    host = look_around(lambda: gpus(lambda: answer), (tmp_path / "absent", tmp_path))
+    assert host == PlanHost((H100, A10G), "11.4.0")
+    assert look_around(list, ()) == PlanHost()
 
 
 async def test_a_load_asks_before_triton_is_asked(tmp_path):

@@ -82,7 +82,7 @@ class DaliStep:
         if isinstance(result, SampleRefused):
             return InvalidRequest(f"model {self._name!r}: {result}")
         if isinstance(result, MemoryError):
-            return DeviceFull(self._name, self._device)
+            return DeviceFull(self._name, self._device, said=str(result))
         if isinstance(result, Exception):
             return InferenceFailed(f"model {self._name!r}: {result}")
         return InferenceResponse(tuple(Tensor(*edge, array) for edge, array in zip(self._outputs, result, strict=True)))

@@ -1,0 +1,99 @@
+"""What the settings mean for each part: from `Settings` to the options that the part takes."""
+
+import shlex
+from pathlib import Path
+from typing import Final, Literal
+
+from server.engines.triton.options import TritonOptions
+from server.jobs.options import AsyncOptions
+from server.residency.options import ResidencyOptions
+from server.settings.model import Settings
+from server.store.freshness import StoreOptions
+
+SINGLE: Final = "model"
+"""What the one model of single-model mode is called where `default_model` does not say it."""
+CONTAINERS_TRITON: Final = Path("/opt/tritonserver/bin/tritonserver")
+
+
+def single(settings: Settings) -> tuple[str, Path] | None:
+    """Single-model mode: what the model is called, and where it lies."""
+    if settings.mode != "single" or settings.model is None:
+        return None
+    return settings.default_model or SINGLE, settings.model.resolve()
+
+
+def default_model(settings: Settings) -> str | None:
+    """The archive that is meant where a request names none."""
+    only = single(settings)
+    return only[0] if only else settings.default_model
+
+
+def engine_kind(settings: Settings) -> Literal["embedded", "triton"]:
+    """The engine that the settings name; `auto` takes Triton only where it is the container's own."""
+    if settings.engine == "auto":
+        return "triton" if CONTAINERS_TRITON.is_file() else "embedded"
+    return settings.engine
+
+
+def triton(settings: Settings, gpus: int) -> TritonOptions:
+    """Raises ValueError: `triton_args` has a quotation mark that is not closed."""
+    return TritonOptions(
+        runtime_dir=settings.cache_dir / "triton",
+        root=settings.triton_root,
+        extra_args=tuple(shlex.split(settings.triton_args)),
+        shm_default_bytes=settings.triton_shm_default,
+        shm_growth_bytes=settings.triton_shm_growth,
+        response_cache_bytes=settings.response_cache,
+        gpus=gpus,
+        grpc=(settings.host, settings.grpc_port) if settings.grpc_port is not None else None,
+        safe_ports=settings.safe_ports,
+    )
+
+
+def residency(settings: Settings) -> ResidencyOptions:
+    """How archives come and go."""
+    return ResidencyOptions(
+        max_parallel_loads=settings.max_parallel_loads,
+        failure_ttl_s=settings.failure_ttl_s,
+        time_to_live_s=settings.idle_ttl_s,
+        preload_timeout_s=settings.preload_timeout_s,
+        footprint_file=settings.cache_dir / "footprints.json",
+        close_timeout_s=5.0,
+    )
+
+
+def store(settings: Settings) -> StoreOptions:
+    """How often the store is asked for news."""
+    return StoreOptions(refresh_s=settings.refresh_s, refresh_ahead_s=settings.refresh_s / 2)
+
+
+def jobs(settings: Settings) -> AsyncOptions | None:
+    """Asynchronous inference, where the settings say where its results go.
+
+    Raises:
+        ValueError: they do not, and yet say more about it.
+    """
+    if settings.async_output is None:
+        said = (
+            settings.async_failures,
+            settings.async_inputs,
+            settings.async_success_topic,
+            settings.async_error_topic,
+        )
+        if any(said):
+            raise ValueError(
+                "async_failures, async_inputs and the topics need async_output, which says where results go"
+            )
+        return None
+    return AsyncOptions(
+        output=settings.async_output,
+        failures=settings.async_failures,
+        journal_dir=settings.cache_dir / "jobs",
+        success_topic=settings.async_success_topic,
+        error_topic=settings.async_error_topic,
+        s3_endpoint_url=settings.s3_endpoint_url,
+        concurrency=settings.async_concurrency,
+        queue_limit=settings.async_queue,
+        max_input_bytes=settings.async_max_input,
+        inputs=settings.async_inputs,
+    )

@@ -1,0 +1,54 @@
+"""What the settings mean for the parts."""
+
+from pathlib import Path
+
+import pytest
+
+from server.settings import Settings, part_options
+
+
+def test_jobs_are_wanted_where_their_results_have_a_place():
+    assert part_options.jobs(Settings()) is None
+    options = part_options.jobs(
+        Settings(async_output="s3://out/p", async_inputs="s3://a/x/, s3://b/", cache_dir=Path("/cache"))
+    )
+    assert options is not None
+    assert (options.output, options.failures) == ("s3://out/p", None)
+    assert options.inputs == ("s3://a/x/", "s3://b/")
+    assert options.journal_dir == Path("/cache/jobs")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"async_failures": "s3://f/"},
+        {"async_inputs": "s3://in/"},
+        {"async_success_topic": "arn:aws:sns:eu-west-1:1:x"},
+        {"async_error_topic": "arn:aws:sns:eu-west-1:1:x"},
+    ],
+)
+def test_what_belongs_to_jobs_needs_a_place_for_results(said):
+    with pytest.raises(ValueError, match="need async_output"):
+        part_options.jobs(Settings(**said))
+
+
+def test_the_one_model_has_a_name_even_where_nobody_gave_one(tmp_path):
+    assert part_options.single(Settings(model=tmp_path, mode="multi")) is None
+    assert part_options.default_model(Settings(default_model="a")) == "a"
+    assert part_options.single(Settings(model=tmp_path, mode="single")) == ("model", tmp_path.resolve())
+    named = Settings(model=tmp_path, mode="single", default_model="mine")
+    assert part_options.default_model(named) == "mine"
+
+
+def test_triton_is_told_what_the_settings_say():
+    told = part_options.triton(
+        Settings(triton_args="--log-verbose=1 --a='b c'", grpc_port=8001, cache_dir=Path("/cache"), host="127.0.0.1"), 2
+    )
+    assert told.extra_args == ("--log-verbose=1", "--a=b c")
+    assert (told.grpc, told.gpus, told.runtime_dir) == (("127.0.0.1", 8001), 2, Path("/cache/triton"))
+    assert part_options.triton(Settings(), 0).grpc is None
+
+
+@pytest.mark.parametrize("kind", ["embedded", "triton"])
+def test_an_engine_that_is_named_is_taken(kind):
+    assert part_options.engine_kind(Settings(engine=kind)) == kind
