@@ -10,7 +10,10 @@ from builders.export import diffusion, torch_dynamo
 pytestmark = [pytest.mark.builders, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae_decoder"])
+@pytest.mark.parametrize(
+    "part",
+    ["unet"],  # the part that is large; each takes a quarter of a minute
+)
 def test_a_graph_with_weights_beside_it_computes_the_same_and_names_no_place_on_this_machine(tmp_path, part):
     import torch
 
