@@ -75,6 +75,10 @@ golden: $(VENV)/.dev ## rewrite the golden files; read the diff before you commi
 bench: archives ## measure the front end against the bare engine; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks
 
+.PHONY: simulate
+simulate: $(VENV)/.runtime ## replay a week of traffic on ten thousand archives against each eviction policy (a minute)
+	@$(BIN)/python -m benchmarks.simulate
+
 .PHONY: full-size
 full-size: archives ## build, serve and ask each full-size model once (half an hour, 12 GB); recorded in benchmarks/results
 	@$(BIN)/python -m benchmarks.full_size
