@@ -4,7 +4,7 @@ Each pass starts from scratch: archives that drain for somebody are reprieved, t
 needs from the pool (what is free plus what is on its way back) and lets victims go for what is missing. A claim that
 went away, or room that came from elsewhere, thus spares its victims without any bookkeeping. Victims are
 
-1. idle archives, least valuable first, then
+1. idle archives, least valuable first, those last that were loaded a moment ago (the churn guard), then
 2. the older content of the same name, which otherwise serves until the new content is there;
 3. for the first claim that is blocked, leased archives too: they *drain* (no new leases), so that hot archives which
    are never idle cannot starve it. Those that drained before come first, so that draining gets somewhere.
@@ -12,15 +12,19 @@ went away, or room that came from elsewhere, thus spares its victims without any
 Claims beyond what can be loaded soon do not evict yet: what they would evict may serve requests until then.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
+from itertools import chain, islice
 
 from server.domain.errors import DeviceFull
 from server.domain.model import Device, StagedArchive, StepDigest
-from server.residency.house import House, Reasons
+from server.residency.house import MOST_CONSIDERED, House, Reasons
 from server.residency.ledger import Room, add, fits, shortage
 from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.states import ArchiveState
 from server.residency.victims import choose
+
+IDLE, GUARDED, OLD_CONTENT, OLD_IN_USE, DRAINED, IN_USE = range(6)
+"""Ranks of candidates: who of a lower rank can leave leaves first."""
 
 
 class Claims:
@@ -124,29 +128,31 @@ class Claims:
         self._slots -= 1
         self._is_quiet = False
 
-    def _candidates(self, archive: StagedArchive | None, *, has_busy: bool) -> list[ArchiveRecord]:
-        """Who may leave for `archive`, in the order in which they should."""
-
-        def rank(record: ArchiveRecord) -> int:
-            if archive is not None and record.archive.name == archive.name:
-                return 1 if not record.leases else 2
-            if not record.leases:
-                return 0
-            return 3 if record.archive.key in self._drained_before else 4
-
-        house = self._house
-        staying = [
-            record
-            for record in self._inventory.in_state(ArchiveState.RESIDENT)
-            if (has_busy or not record.leases)
-            and (not house.is_pinned(record) or (archive is not None and record.archive.name == archive.name))
-        ]
-        return sorted(house.in_order(staying), key=rank)
+    def _candidates(self, archive: StagedArchive | None, *, has_busy: bool) -> Iterator[ArchiveRecord]:
+        """Who may leave for `archive`, in the order in which they should. Lazy, rank by rank."""
+        ranks: list[list[ArchiveRecord]] = [[] for _ in range(IN_USE + 1)]
+        idle, guarded, pins = ranks[IDLE], ranks[GUARDED], self._house.pins
+        name, guarded_from = archive.name if archive is not None else None, self._house.guarded_from
+        for record in self._inventory.in_state(ArchiveState.RESIDENT):  # every miss looks at all of them: be quick
+            held = record.archive.name
+            if held == name:
+                ranks[OLD_IN_USE if record.leases else OLD_CONTENT].append(record)
+            elif held in pins:
+                continue
+            elif record.leases:
+                ranks[DRAINED if record.archive.key in self._drained_before else IN_USE].append(record)
+            elif record.resident_since > guarded_from:
+                guarded.append(record)
+            else:
+                idle.append(record)
+        if not has_busy:
+            del ranks[DRAINED:], ranks[OLD_IN_USE]
+        return chain.from_iterable(map(self._house.in_order, filter(None, ranks)))
 
     def _make_room(
         self,
         short: Room,
-        candidates: Sequence[ArchiveRecord],
+        candidates: Iterator[ArchiveRecord],
         reason: str,
         for_whom: str,
         keep: Collection[StepDigest] = (),
@@ -155,8 +161,12 @@ class Claims:
     ) -> None:
         """Let victims go: idle ones at once, leased ones as soon as their leases are back."""
         kept = self._kept | set(keep)
-        victims = choose(self._inventory, short, candidates, kept, is_partial=is_partial)
-        reasons = Reasons(for_whom, short, self._house.consider(candidates, victims))
+        considered: list[ArchiveRecord] = []
+        victims = choose(self._inventory, short, _noting(candidates, considered), kept, is_partial=is_partial)
+        if not victims:
+            return
+        considered += islice(candidates, max(0, MOST_CONSIDERED - len(considered)))
+        reasons = Reasons(for_whom, short, self._house.consider(considered, victims))
         before = set(self._inventory.loose)
         for victim in victims:
             if victim.leases:
@@ -166,3 +176,10 @@ class Claims:
         freed = [step for digest, step in self._inventory.loose.items() if digest not in before | kept]
         add(self._pool, self._inventory.charge_of(freed))
         self._coming |= {step.step.digest for step in freed}
+
+
+def _noting(records: Iterator[ArchiveRecord], noted: list[ArchiveRecord]) -> Iterator[ArchiveRecord]:
+    """The records, remembering those that were looked at."""
+    for record in records:
+        noted.append(record)
+        yield record

@@ -9,7 +9,10 @@ from server.domain.model import Device
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One archive as the policy saw it. `last_used` is monotonic seconds; `value` is what the policy gave it."""
+    """One archive as the policy saw it. `last_used` is monotonic seconds; `value` is what the policy gave it.
+
+    `is_guarded`: it was loaded so recently that others had to leave first.
+    """
 
     name: str
     version: str
@@ -18,12 +21,16 @@ class Considered:
     size_bytes: int
     leases: int
     is_pinned: bool
+    is_guarded: bool = False
     is_victim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One departure. `needed` is the room (bytes per device) that was missing; empty where room was not the reason."""
+    """One departure. `needed` is the room (bytes per device) that was missing; empty where room was not the reason.
+
+    `judgement` is what the policy thought of the archive, in words.
+    """
 
     at: float
     name: str
@@ -34,6 +41,7 @@ class Decision:
     size_bytes: int
     last_used: float
     uses: int
+    judgement: str
     considered: tuple[Considered, ...]
 
 

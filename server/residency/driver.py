@@ -65,10 +65,10 @@ class Driver:
         finally:
             self._is_telling = False
 
-    async def wait(self, archive: StagedArchive) -> Lease:
+    async def wait(self, archive: StagedArchive, *, is_use: bool = True) -> Lease:
         """A lease on this content as soon as it is resident. Raises what the planner refuses with."""
         while True:
-            lease = await self._wait_once(archive)
+            lease = await self._wait_once(archive, is_use=is_use)
             if not lease.is_void:
                 return lease
             lease.release()  # the engine died between the grant and this turn of the loop
@@ -90,12 +90,12 @@ class Driver:
         if self.planner.release(record, now):
             self.tell(e.Idle(now))
 
-    async def _wait_once(self, archive: StagedArchive) -> Lease:
+    async def _wait_once(self, archive: StagedArchive, *, is_use: bool) -> Lease:
         waiter = next(self._ids)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = granted
         try:
-            self.tell(e.Wanted(self._now(), waiter, archive))
+            self.tell(e.Wanted(self._now(), waiter, archive, is_use))
             return await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:

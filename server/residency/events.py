@@ -17,11 +17,12 @@ TicketId: TypeAlias = int
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A caller wants a lease on this content, and waits for it."""
+    """A caller wants a lease on this content, and waits for it. `is_use`: to use it, not to have it loaded."""
 
     at: float
     waiter: WaiterId
     archive: StagedArchive
+    is_use: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Every action writes the commands it causes into `commands`, in order.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from server.domain.errors import RoundhouseError
 from server.domain.model import Device, StagedArchive
@@ -13,7 +13,7 @@ from server.residency.failures import FailureMemory
 from server.residency.inventory import Inventory, Predict
 from server.residency.ledger import Room
 from server.residency.options import ResidencyOptions
-from server.residency.policies import POLICIES
+from server.residency.policies.table import POLICIES
 from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.states import ArchiveState, StepState
 from server.residency.waiting import WaitingRoom
@@ -30,6 +30,8 @@ class House:
         self.waiting = WaitingRoom()
         self.policy = POLICIES[options.policy]()
         self.pins: set[str] = set()
+        self.asked: set[str] = set()
+        """Names that somebody asked for in order to use them, as opposed to having them loaded."""
         self.failures = FailureMemory(options.failure_ttl_s)
         self.decisions = Decisions(options.decisions_kept)
         self.tickets: dict[TicketId, tuple[ArchiveRecord, ...]] = {}
@@ -51,9 +53,14 @@ class House:
         """What the policy thinks the archive is worth."""
         return self.policy.value(record)
 
-    def in_order(self, records: Iterable[ArchiveRecord]) -> list[ArchiveRecord]:
-        """By the policy, least valuable first."""
-        return sorted(records, key=self.value_of)
+    def in_order(self, records: Iterable[ArchiveRecord]) -> Iterator[ArchiveRecord]:
+        """By the policy, least valuable first. Lazy."""
+        return self.policy.order(records)
+
+    @property
+    def guarded_from(self) -> float:
+        """Archives that came later than that are so new that others should leave first."""
+        return self.at - self.options.churn_guard_s
 
     def is_pinned(self, record: ArchiveRecord) -> bool:
         """Whether the archive may not be chosen as a victim."""
@@ -61,17 +68,17 @@ class House:
 
     # Waiters
 
-    def touch(self, record: ArchiveRecord) -> None:
+    def touch(self, record: ArchiveRecord, *, is_use: bool = True) -> None:
         """Count one more lease on a resident archive."""
         record.leases += 1
-        record.uses += 1
+        record.uses += is_use
         record.last_used = self.at
         record.age = self.policy.age
 
-    def grant(self, waiters: Iterable[WaiterId], record: ArchiveRecord, warmth: str) -> None:
+    def grant(self, waiters: Iterable[WaiterId], record: ArchiveRecord, warmth: str, *, is_use: bool = True) -> None:
         """Lease the archive to each of the waiters."""
         for waiter in waiters:
-            self.touch(record)
+            self.touch(record, is_use=is_use)
             self.commands.append(Grant(waiter, record, warmth))
 
     def refuse(self, waiters: Iterable[WaiterId], error: RoundhouseError) -> None:
@@ -92,7 +99,10 @@ class House:
         """Every step is resident: grant the waiters, and retire the content that this one replaces."""
         self.inventory.complete(record, self.at)
         self.commands.append(Arrived(record))
-        self.grant(self.waiting.dismiss(record.archive.key), record, record.warmth)
+        is_use = self._is_asked_for(record.archive.name)
+        self.grant(self.waiting.dismiss(record.archive.key), record, record.warmth, is_use=is_use)
+        record.uses = max(record.uses, int(is_use))  # who asked may have given up meanwhile
+        self.policy.arrived(record)
         current = self.inventory.leasable[record.archive.name]
         for other in self.inventory.named(record.archive.name):
             if other is not current and other.state in {ArchiveState.RESIDENT, ArchiveState.DRAINING}:
@@ -114,6 +124,8 @@ class House:
     def let_go(self, record: ArchiveRecord, reason: str, choice: "Reasons | None" = None) -> None:
         """A resident archive without leases (or without an engine) departs; why is kept on record."""
         reasons = choice or Reasons()
+        if record.uses:
+            self.asked.add(record.archive.name)
         self.decisions.add(
             Decision(
                 at=self.at,
@@ -125,18 +137,21 @@ class House:
                 size_bytes=record.size_bytes,
                 last_used=record.last_used,
                 uses=record.uses,
+                judgement=self.policy.explain(record, self.at),
                 considered=reasons.considered,
             )
         )
         if choice is not None:
-            self.policy.evicted(self.policy.value(record))
+            self.policy.evicted(record)
+        self.policy.departed(record)
         self.commands.append(Departed(record.archive.name, reason))
         self.inventory.drop(record)
 
     def consider(self, candidates: Sequence[ArchiveRecord], victims: Sequence[ArchiveRecord]) -> tuple[Considered, ...]:
         """How the policy saw the first candidates, and every pinned archive's exemption, for the record."""
         chosen = {victim.archive.key for victim in victims}
-        exempt = [record for record in self.inventory.leasable.values() if self.is_pinned(record)]
+        leasable = self.inventory.leasable
+        exempt = [leasable[name] for name in sorted(self.pins) if name in leasable]
         return tuple(
             Considered(
                 name=record.archive.name,
@@ -146,6 +161,7 @@ class House:
                 size_bytes=record.size_bytes,
                 leases=record.leases,
                 is_pinned=self.is_pinned(record),
+                is_guarded=record.resident_since > self.guarded_from,
                 is_victim=record.archive.key in chosen,
             )
             for record in [*candidates[:MOST_CONSIDERED], *exempt[:MOST_CONSIDERED]]
@@ -157,6 +173,9 @@ class House:
             if all(self._is_gone(record) for record in records):
                 del self.tickets[ticket]
                 self.commands.append(Gone(ticket))
+
+    def _is_asked_for(self, name: str) -> bool:
+        return name in self.asked or any(record.uses for record in self.inventory.named(name))
 
     def _is_gone(self, record: ArchiveRecord) -> bool:
         return record.state is ArchiveState.ABSENT and all(

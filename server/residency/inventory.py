@@ -32,6 +32,8 @@ class Inventory:
         self.changes = 0
         """Counts how often the set of present steps, or what one of them asks for, changed."""
         self.admissions = 0
+        self._by_name: dict[str, dict[str, ArchiveRecord]] = {}
+        self._by_state: dict[ArchiveState, dict[str, ArchiveRecord]] = {state: {} for state in ArchiveState}
         self._callers: dict[StepDigest, set[StepDigest]] = {}
         self._loading: set[StepDigest] = set()
 
@@ -59,15 +61,19 @@ class Inventory:
 
     def named(self, name: str) -> list[ArchiveRecord]:
         """Every content of this archive that is in memory, coming or going."""
-        return [record for record in self.archives.values() if record.archive.name == name]
+        return list(self._by_name.get(name, {}).values())
 
     def sharers(self, step: StepRecord) -> list[ArchiveRecord]:
         """The archives that were admitted with this step."""
         return [self.archives[key] for key in sorted(step.references)]
 
     def in_state(self, *states: ArchiveState) -> list[ArchiveRecord]:
-        """The archives in one of these states, oldest admission first."""
-        return [record for record in self.archives.values() if record.state in states]
+        """The archives in one of these states, each in the order in which they came into it."""
+        return [record for state in states for record in self._by_state[state].values()]
+
+    def is_any(self, state: ArchiveState) -> bool:
+        """Whether any archive is in this state."""
+        return bool(self._by_state[state])
 
     def is_unloading(self, archive: StagedArchive) -> bool:
         """Whether a step of the archive is on its way out, so that it cannot be held now."""
@@ -94,7 +100,7 @@ class Inventory:
     @property
     def is_moving(self) -> bool:
         """Whether room will come back, or be settled, without anybody's decision."""
-        return bool(self._loading or self.in_state(ArchiveState.RETIRED)) or any(
+        return bool(self._loading or self.is_any(ArchiveState.RETIRED)) or any(
             step.state is not StepState.RESIDENT for step in self.loose.values()
         )
 
@@ -110,8 +116,9 @@ class Inventory:
         self.admissions += 1
         record = ArchiveRecord(archive, steps, at, self.admissions)
         record.is_shared = all(step.state is StepState.RESIDENT for step in steps)
-        record.move(ArchiveMove.ADMIT)
         self.archives[archive.key] = record
+        self._by_name.setdefault(archive.name, {})[archive.key] = record
+        self._move(record, ArchiveMove.ADMIT)
         for step in steps:
             step.references.add(archive.key)
             self._hold(step)
@@ -119,23 +126,22 @@ class Inventory:
 
     def complete(self, record: ArchiveRecord, at: float) -> None:
         """Every step is resident: the name gives leases on this content from now on, unless newer content does."""
-        record.move(ArchiveMove.COMPLETE)
+        self._move(record, ArchiveMove.COMPLETE)
         record.load_s = at - record.admitted_at
-        record.last_used = at
-        charges = (self.ledger.charge_of(step.step.digest) for step in record.steps)
-        record.size_bytes = sum(sum(charge.bytes_by_device.values()) for charge in charges)
+        record.last_used = record.resident_since = at
+        record.size_bytes = sum(step.size_bytes for step in record.steps)
         other = self.leasable.get(record.archive.name)
         if other is None or other.admission < record.admission:
             self.leasable[record.archive.name] = record
 
     def drain(self, record: ArchiveRecord, departure: str) -> None:
         """No new leases, until it is gone or reprieved."""
-        record.move(ArchiveMove.DRAIN)
+        self._move(record, ArchiveMove.DRAIN)
         self._leave(record, departure)
 
     def reprieve(self, record: ArchiveRecord) -> None:
         """Its room is not needed after all."""
-        record.move(ArchiveMove.REPRIEVE)
+        self._move(record, ArchiveMove.REPRIEVE)
         record.departure = ""
         self.leasable[record.archive.name] = record
         for step in record.steps:
@@ -144,7 +150,7 @@ class Inventory:
     def retire(self, record: ArchiveRecord, departure: str) -> None:
         """No new leases any more; it goes when its leases are back."""
         was_staying = not record.is_leaving
-        record.move(ArchiveMove.RETIRE)
+        self._move(record, ArchiveMove.RETIRE)
         if was_staying:
             self._leave(record, departure)
         record.departure = departure
@@ -153,16 +159,23 @@ class Inventory:
         """The archive is gone; its steps stay as long as others hold them."""
         if not record.is_leaving:
             self._leave(record, record.departure)
-        record.move(ArchiveMove.DROP)
+        self._move(record, ArchiveMove.DROP)
+        del self._by_state[record.state][record.archive.key]
         del self.archives[record.archive.key]
+        namesakes = self._by_name[record.archive.name]
+        del namesakes[record.archive.key]
+        if not namesakes:
+            del self._by_name[record.archive.name]
         for step in record.steps:
             step.references.discard(record.archive.key)
             step.last_holder = record.archive.name
 
-    def measure(self, record: StepRecord, measured: Footprint) -> None:
+    def measure(self, record: StepRecord, measured: Footprint, at: float) -> None:
         """The load is over: charge what the step really takes."""
         self.ledger.charge(record.step.digest, measured)
         record.out_of_memory = 0
+        record.load_s = at - record.began_at
+        record.size_bytes = sum(measured.bytes_by_device.values())
         self.move(record, StepMove.FINISH)
 
     def stall(self, record: StepRecord) -> None:
@@ -180,6 +193,11 @@ class Inventory:
         record.extra = None
         self.changes += 1
 
+    def start(self, record: StepRecord, at: float) -> None:
+        """The load begins."""
+        record.began_at = at
+        self.move(record, StepMove.START)
+
     def move(self, record: StepRecord, move: StepMove) -> None:
         """Change a step's state by the table, and every index with it."""
         digest = record.step.digest
@@ -192,6 +210,11 @@ class Inventory:
             self._loading.add(digest)
         elif record.state is StepState.ABSENT:
             self._forget(record)
+
+    def _move(self, record: ArchiveRecord, move: ArchiveMove) -> None:
+        self._by_state[record.state].pop(record.archive.key, None)
+        record.move(move)
+        self._by_state[record.state][record.archive.key] = record
 
     def _footprint(self, step: Step) -> Footprint:
         return self.ledger.charge_of(step.digest) if step.digest in self.steps else self.predict(step)
@@ -225,7 +248,13 @@ class Inventory:
 
     def _hold(self, step: StepRecord) -> None:
         step.holders += 1
+        if step.holders == 2:
+            self._sharing_changed(step)
         self.loose.pop(step.step.digest, None)
+
+    def _sharing_changed(self, step: StepRecord) -> None:
+        for sharer in self.sharers(step):
+            sharer.sharing_changed()
 
     def _leave(self, record: ArchiveRecord, departure: str) -> None:
         record.departure = departure
@@ -233,6 +262,8 @@ class Inventory:
             del self.leasable[record.archive.name]
         for step in record.steps:
             step.holders -= 1
+            if step.holders == 1:
+                self._sharing_changed(step)
             if step.holders == 0:
                 self.loose[step.step.digest] = step
 

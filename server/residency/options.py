@@ -9,7 +9,10 @@ class ResidencyOptions:
     """Settings of residency. The defaults suit one device and archives of some hundred megabytes."""
 
     policy: str = "lru"
-    """Which archive leaves first: a name in `policies.POLICIES`."""
+    """Which archive leaves first: a name in `policies.table.POLICIES`."""
+    churn_guard_s: float = 5.0
+    """Seconds after its load for which an archive is no victim while another choice exists. As long as a few loads
+    take, so that what was just loaded is also used."""
     max_parallel_loads: int = 2
     """Steps that the engine loads side by side. Two hide one load's disk time behind the other's set-up."""
     failure_ttl_s: float = 30.0

@@ -92,10 +92,12 @@ class Planner:
         key = event.archive.key
         record = self._inventory.archives.get(key)
         failure = self.house.failures.recall(key, event.at)
+        if event.is_use:
+            self.house.asked.add(event.archive.name)
         if self.house.is_closed:
             self.house.refuse([event.waiter], NotReady(event.archive.name, ANY_MOMENT))
         elif record is not None and record.state is ArchiveState.RESIDENT:
-            self.house.grant([event.waiter], record, "resident")
+            self.house.grant([event.waiter], record, "resident", is_use=event.is_use)
         elif failure is not None:
             self.house.serve_old_or_refuse([event.waiter], event.archive, failure)
         else:
@@ -111,7 +113,7 @@ class Planner:
     def _step_loaded(self, event: e.StepLoaded) -> None:
         step = self._inventory.steps[event.digest]
         if not step.is_void:
-            self._inventory.measure(step, event.measured)
+            self._inventory.measure(step, event.measured, event.at)
             return
         step.is_void = False  # loaded, then lost before we heard of it, or the other way round: start afresh
         self._count_loss(step, EngineLost(LOST_WHILE_LOADING))
@@ -270,7 +272,7 @@ class Planner:
         for step in list(self._inventory.startable()):
             if self._inventory.loading >= self.house.options.max_parallel_loads:
                 break
-            self._inventory.move(step, StepMove.START)
+            self._inventory.start(step, self.house.at)
             self.house.commands.append(e.Load(step.step, step.losses))
 
     def _has_stalled(self) -> bool:

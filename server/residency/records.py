@@ -1,14 +1,33 @@
 """What the planner knows about each step and each archive that is in memory, coming, or going."""
 
+from typing import Final
+
 from server.domain.model import StagedArchive, Step
 from server.residency.ledger import Room
 from server.residency.states import ArchiveMove, ArchiveState, StepMove, StepState, archive_after, step_after
+
+UNPROVEN_AGE_S: Final = 3600.0
+"""An archive that was loaded and never asked for counts as used so many seconds before: what is new must not push out
+what is known to be used. (ModelMesh, `LASTUSED_AGE_ON_ADD_MS`.)"""
 
 
 class StepRecord:
     """One loaded copy of a step, however many archives share it."""
 
-    __slots__ = ("extra", "holders", "is_void", "last_holder", "losses", "out_of_memory", "references", "state", "step")
+    __slots__ = (
+        "began_at",
+        "extra",
+        "holders",
+        "is_void",
+        "last_holder",
+        "load_s",
+        "losses",
+        "out_of_memory",
+        "references",
+        "size_bytes",
+        "state",
+        "step",
+    )
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -25,6 +44,11 @@ class StepRecord:
         """After an out of memory: the room that has to be free before the load is tried again."""
         self.is_void = False
         """The engine died while it loaded this step, and has not answered yet."""
+        self.began_at = 0.0
+        self.load_s = 0.0
+        """How long its last load took."""
+        self.size_bytes = 0
+        """What it is charged with on all devices, since it was measured."""
 
     def move(self, move: StepMove) -> None:
         """Change the state by the table. Raises Bug."""
@@ -35,6 +59,7 @@ class ArchiveRecord:
     """One content of one archive, from its admission until it is gone. Leases point here."""
 
     __slots__ = (
+        "_freed",
         "admission",
         "admitted_at",
         "age",
@@ -44,6 +69,7 @@ class ArchiveRecord:
         "last_used",
         "leases",
         "load_s",
+        "resident_since",
         "size_bytes",
         "state",
         "steps",
@@ -60,19 +86,41 @@ class ArchiveRecord:
         self.admitted_at = at
         self.last_used = at
         self.load_s = 0.0
+        self.resident_since = at
         self.size_bytes = 0
         """What its steps are charged with on all devices, shared ones included, since it is resident."""
         self.uses = 0
+        """Leases since its admission. 0: it was loaded because somebody said so, and never asked for."""
         self.age = 0.0
         """The policy's age when the archive was last used; for policies that let frequency fade."""
         self.is_shared = False
         """Every step was resident for others when this archive was admitted."""
+        self._freed: tuple[float, int] | None = None
         self.departure = ""
         """Why it is leaving; empty while it stays."""
 
     def move(self, move: ArchiveMove) -> None:
         """Change the state by the table. Raises Bug."""
         self.state = archive_after(self.state, move)
+
+    @property
+    def recency(self) -> float:
+        """When it was last used, as policies see it: an hour earlier where it never was."""
+        return self.last_used if self.uses else self.last_used - UNPROVEN_AGE_S
+
+    @property
+    def freed(self) -> tuple[float, int]:
+        """Seconds to load again, and bytes, of the steps that no other archive holds; of all, where there are none."""
+        if self._freed is None:
+            own = [step for step in self.steps if step.holders <= 1]
+            if not any(step.size_bytes for step in own):
+                own = list(self.steps)
+            self._freed = sum(step.load_s for step in own), sum(step.size_bytes for step in own)
+        return self._freed
+
+    def sharing_changed(self) -> None:
+        """Another archive began, or ceased, to hold one of the steps."""
+        self._freed = None
 
     @property
     def is_leaving(self) -> bool:

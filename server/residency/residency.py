@@ -82,24 +82,14 @@ class Residency:
             ArchiveNotFound, InvalidArchive, DiskFull, StoreUnavailable: it cannot be staged.
             LoadFailed, UnsupportedModel, EngineLost: it cannot be loaded.
         """
-        lease = self.try_lease(name) or (self._lease_old(name) if self._staging.is_stale(name) else None)
-        if lease is not None:
-            return lease
-        began, archive = self._now(), None
-        try:
-            async with asyncio.timeout(timeout_s):
-                archive = await self._stage(name)
-                lease = self._lease_old(name) if archive is None else await self._driver.wait(archive)
-        except TimeoutError:
-            lease = self._lease_old(name)
-        if lease is None:
-            raise NotReady(name, self._forecast.retry_after_s(archive))
-        lease.waited_s = self._now() - began
-        return lease
+        return await self._lease(name, timeout_s, is_use=True)
 
     async def preload(self, name: str) -> None:
-        """Make the archive resident and leave it so, as long as there is room for it. Raises as `lease`."""
-        (await self.lease(name, self._options.preload_timeout_s)).release()
+        """Make the archive resident and leave it so, as long as there is room for it. Raises as `lease`.
+
+        Loading is no use: until somebody asks for it, the archive counts as used an hour ago.
+        """
+        (await self._lease(name, self._options.preload_timeout_s, is_use=False)).release()
 
     async def unload(self, name: str) -> None:
         """Refuse new leases, wait for those that are out, unload, and return when the memory is back.
@@ -149,6 +139,23 @@ class Residency:
         await self._driver.loader.finish()
         if self._footprints.needs_saving:
             await asyncio.to_thread(self._footprints.write, self._footprints.take_unsaved())
+
+    async def _lease(self, name: str, timeout_s: float, *, is_use: bool) -> Lease:
+        """`is_use`: somebody asked for the archive in order to use it."""
+        lease = self.try_lease(name) or (self._lease_old(name) if self._staging.is_stale(name) else None)
+        if lease is not None:
+            return lease
+        began, archive = self._now(), None
+        try:
+            async with asyncio.timeout(timeout_s):
+                archive = await self._stage(name)
+                lease = self._lease_old(name) if archive is None else await self._driver.wait(archive, is_use=is_use)
+        except TimeoutError:
+            lease = self._lease_old(name)
+        if lease is None:
+            raise NotReady(name, self._forecast.retry_after_s(archive))
+        lease.waited_s = self._now() - began
+        return lease
 
     async def _stage(self, name: str) -> StagedArchive | None:
         """The current content; `None` where that cannot be said and something resident can serve on."""

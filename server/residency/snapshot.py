@@ -25,8 +25,13 @@ def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock, passing: Ma
     failed = house.failures.remembered(now)
     return {
         "policy": house.policy.name,
+        "churn_guard_s": house.options.churn_guard_s,
         "devices": _devices(house, passing),
-        "residents": [_archive(house, record, now) for record in records if record.state is ArchiveState.RESIDENT],
+        "residents": [
+            {**_archive(house, record, now), **_worth(house, record, now)}
+            for record in records
+            if record.state is ArchiveState.RESIDENT
+        ],
         "loading": [_archive(house, record, now) for record in records if record.state is ArchiveState.LOADING],
         "leaving": [_archive(house, record, now) for record in records if record.is_leaving],
         "steps": [_step(house, step) for _, step in sorted(house.inventory.steps.items())],
@@ -90,6 +95,15 @@ def _archive(house: House, record: ArchiveRecord, now: float) -> Json:
     }
 
 
+def _worth(house: House, record: ArchiveRecord, now: float) -> Json:
+    """What the policy gives for the archive, and why; when it came, and whether that protects it."""
+    return {
+        "value": house.policy.value(record),
+        "judgement": house.policy.explain(record, now),
+        "is_guarded": record.resident_since > now - house.options.churn_guard_s,
+    }
+
+
 def _step(house: House, step: StepRecord) -> Json:
     return {
         "digest": step.step.digest,
@@ -128,6 +142,7 @@ def _decision(decision: Decision, to_wall: float) -> Json:
         "missing_bytes": dict(decision.needed),
         "bytes": decision.size_bytes,
         "uses": decision.uses,
+        "judgement": decision.judgement,
         "idle_s": round(decision.at - decision.last_used, 3),
         "considered": [_considered(each, decision.at) for each in decision.considered],
     }
@@ -142,5 +157,6 @@ def _considered(each: Considered, at: float) -> Json:
         "bytes": each.size_bytes,
         "leases": each.leases,
         "is_pinned": each.is_pinned,
+        "is_guarded": each.is_guarded,
         "was_chosen": each.is_victim,
     }

@@ -14,6 +14,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -22,6 +23,7 @@ from pydantic import (
 from server.domain.payload import InferenceType
 from server.settings.ports import port_range, require_apart
 
+Policy: TypeAlias = Literal["lru", "gdsf", "s3-fifo"]
 EngineKind: TypeAlias = Literal["auto", "embedded", "triton"]
 Mode: TypeAlias = Literal["auto", "single", "multi"]
 PingMode: TypeAlias = Literal["ready", "live"]
@@ -124,6 +126,13 @@ class Settings(BaseModel):
     """Bytes per GPU that resident steps may take. Unset: `gpu_memory_fraction` of each GPU's memory."""
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Share of each GPU's memory that resident steps may take; the rest is for contexts, activations, fragmentation."""
+    policy: Policy = "lru"
+    """Which archive leaves first when room is needed: `lru` the one that was used longest ago; `gdsf` the least of uses
+    x load seconds / bytes, all measured; `s3-fifo` new ones, until they come back.
+
+    What was loaded on request and never used counts as used an hour ago."""
+    churn_guard_s: NonNegativeFloat = 5.0
+    """Seconds after its load for which an archive leaves only if there is no other choice; 0 protects none."""
     idle_ttl_s: PositiveFloat | None = None
     """Archives that nobody asked for so long are unloaded, pinned ones excepted. Unset: only when room is needed."""
     max_parallel_loads: PositiveInt = 2

@@ -53,6 +53,8 @@ def triton(settings: Settings, gpus: int) -> TritonOptions:
 def residency(settings: Settings) -> ResidencyOptions:
     """How archives come and go."""
     return ResidencyOptions(
+        policy=settings.policy,
+        churn_guard_s=settings.churn_guard_s,
         max_parallel_loads=settings.max_parallel_loads,
         failure_ttl_s=settings.failure_ttl_s,
         time_to_live_s=settings.idle_ttl_s,

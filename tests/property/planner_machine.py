@@ -1,5 +1,6 @@
 """A hypothesis state machine that does to a planner whatever callers, engines and stores may do to it."""
 
+from collections.abc import Sequence
 from types import ModuleType
 
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ ARCHIVES = {each.key: each for each in universe()}
 NAMES = sorted({each.name for each in ARCHIVES.values()})
 ANY = st.integers(0, 7)
 """Picks one of however many there are."""
+POLICIES = ("lru", "gdsf", "s3-fifo")
+CHURN_GUARDS_S = [0.0, 12.0]
 HOW_LOADS_END = ["finishes", "fails", "meets_out_of_memory", "is_lost"]
 FAILURE_TTL_S = 15.0
 
@@ -24,22 +27,35 @@ def pick(choices, which):
     return choices[which % len(choices)]
 
 
-def machine_for(planner_module: ModuleType) -> type[RuleBasedStateMachine]:
-    """The machine, for `server.residency.planner` or for a copy of it with a bug."""
+def machine_for(planner_module: ModuleType, policies: Sequence[str] = POLICIES) -> type[RuleBasedStateMachine]:
+    """The machine, for `server.residency.planner` or for a copy of it with a bug, with one of these policies."""
 
     class PlannerMachine(_PlannerMachine):
         module = planner_module
+        choice_of_policies = policies
 
     return PlannerMachine
 
 
 class _PlannerMachine(RuleBasedStateMachine):
     module: ModuleType
+    choice_of_policies: Sequence[str]
 
-    @initialize(gpu=st.sampled_from([36, 48, 60]), cpu=st.sampled_from([9, 16, 40]), parallel=st.integers(1, 3))
-    def build(self, gpu: int, cpu: int, parallel: int):
+    @initialize(
+        gpu=st.sampled_from([36, 48, 60]),
+        cpu=st.sampled_from([9, 16, 40]),
+        parallel=st.integers(1, 3),
+        policy=st.integers(0, len(POLICIES) - 1),
+        churn_guard_s=st.sampled_from(CHURN_GUARDS_S),
+    )
+    def build(self, gpu: int, cpu: int, parallel: int, policy: int, churn_guard_s: float):
         options = ResidencyOptions(
-            max_parallel_loads=parallel, failure_ttl_s=FAILURE_TTL_S, lost_retries=2, decisions_kept=100_000
+            policy=pick(self.choice_of_policies, policy),
+            churn_guard_s=churn_guard_s,
+            max_parallel_loads=parallel,
+            failure_ttl_s=FAILURE_TTL_S,
+            lost_retries=2,
+            decisions_kept=100_000,
         )
         budgets = {GPU: gpu, "cpu": cpu}
         planner = self.module.Planner(budgets, lambda step: step.predicted, options)
@@ -51,14 +67,14 @@ class _PlannerMachine(RuleBasedStateMachine):
 
     # Callers
 
-    @rule(key=st.sampled_from(sorted(ARCHIVES)))
-    def want(self, key):
+    @rule(key=st.sampled_from(sorted(ARCHIVES)), is_use=st.booleans())
+    def want(self, key, *, is_use=True):
         world, waiter, archive = self.world, self.world.new_id(), ARCHIVES[key]
         world.waiters[waiter] = archive
         is_resident = archive.key in world.in_state("resident")
         is_known_to_fail = world.failed_until.get(archive.key, 0.0) > world.now + 1.0
         world.is_failing = is_known_to_fail
-        commands = self.tell(e.Wanted, waiter=waiter, archive=archive)
+        commands = self.tell(e.Wanted, waiter=waiter, archive=archive, is_use=is_use)
         world.is_failing = False
         if is_resident or is_known_to_fail or archive.name == "giant":
             assert waiter not in world.waiters, "this waiter could be answered at once"
@@ -66,10 +82,14 @@ class _PlannerMachine(RuleBasedStateMachine):
             assert [type(each.error) for each in commands if isinstance(each, e.Refuse)] == [DeviceFull]
             assert not any(isinstance(each, e.Departed) for each in commands), "evicted for what can never fit"
 
-    @rule(key=st.sampled_from(sorted(ARCHIVES)), luck=st.sampled_from([*["finishes"] * 5, *HOW_LOADS_END]))
-    def serve(self, key, luck):
+    @rule(
+        key=st.sampled_from(sorted(ARCHIVES)),
+        luck=st.sampled_from([*["finishes"] * 5, *HOW_LOADS_END]),
+        is_use=st.booleans(),
+    )
+    def serve(self, key, luck, *, is_use):
         """A request from beginning to end, with an engine that does its work, or its worst: gets deep quickly."""
-        self.want(key)
+        self.want(key, is_use=is_use)
         world, waiter = self.world, self.world.ids
         for _ in range(30):
             if waiter in world.waiters and world.loading() and luck != "finishes":
@@ -80,6 +100,12 @@ class _PlannerMachine(RuleBasedStateMachine):
             self.give_back(lease)
         if luck == "fails":
             self.want(key)
+
+    @rule(wanted=st.lists(st.tuples(st.sampled_from(sorted(ARCHIVES)), st.booleans()), min_size=3, max_size=5))
+    def serve_several(self, wanted):
+        """One after the other: most evictions in peace happen here."""
+        for key, is_use in wanted:
+            self.serve(key, "finishes", is_use=is_use)
 
     def work(self):
         """The engine ends something that it does."""

@@ -14,6 +14,7 @@ from server.residency.options import ResidencyOptions
 from tests.fakes.source import archive, step
 
 GPU = "gpu:0"
+NEVER_USED_S = 3600.0
 VICTIM_REASONS = {"room", "over budget", "out of memory"}
 
 
@@ -63,6 +64,8 @@ class World:
     steps: dict[StepDigest, Step] = field(default_factory=dict)
     residents: dict[str, StagedArchive] = field(default_factory=dict)
     last_used: dict[str, tuple[float, int]] = field(default_factory=dict)
+    arrived: dict[str, tuple[float, object]] = field(default_factory=dict)
+    """By key: when, and its record."""
     leases: list[Lease] = field(default_factory=list)
     waiters: dict[int, StagedArchive] = field(default_factory=dict)
     tickets: set[int] = field(default_factory=set)
@@ -170,6 +173,7 @@ class World:
             assert self.engine.get(each.digest) == "resident", "an archive is called resident without all its steps"
         self.residents[held.key] = held
         self.last_used[held.key] = (self.now, command.record.admission)
+        self.arrived[held.key] = (self.now, command.record)
 
     def _on_grant(self, command: e.Grant) -> None:
         wanted = self.waiters.pop(command.waiter, None)
@@ -233,8 +237,9 @@ class World:
         wanted = beneficiaries[0]
         order = sorted(
             (key for key, held in self.residents.items() if key not in leased and self._may_leave(held, wanted)),
-            key=lambda key: (self.residents[key].name == wanted.name, self.last_used[key]),
+            key=lambda key: (self.residents[key].name == wanted.name, self._is_guarded(key), self._recency(key)),
         )
+        unguarded = [key for key in order if not self._is_guarded(key) and self.residents[key].name != wanted.name]
         needed, kept = self._missing(wanted)
         assert dict(first.needed) == needed, "more (or less) room is made than is missing"
         prefix = []
@@ -242,11 +247,22 @@ class World:
             assert order, "victims although all candidates together are not enough"
             prefix.append(order.pop(0))
         victims = [f"{decision.name}@{decision.version}" for decision in batch]
-        assert set(victims) <= set(prefix), "not the least recently used"
+        is_known = self.options.policy == "lru"
+        assert set(victims) <= set(prefix) or not is_known, "not the least recently used"
+        has_choice = covers(self._freed(unguarded, kept), needed)
+        assert set(victims) <= set(unguarded) or not has_choice, "a new arrival is evicted although others would do"
         assert covers(self._freed(victims, kept), needed), "too little is evicted"
         for victim in victims:
             others = [key for key in victims if key != victim]
             assert not covers(self._freed(others, kept), needed), "more is evicted than is needed"
+
+    def _is_guarded(self, key: str) -> bool:
+        return self.now - self.arrived[key][0] < self.options.churn_guard_s
+
+    def _recency(self, key: str) -> tuple[float, int]:
+        """When it was last used; an hour earlier if nobody ever did. Of equals, the older one leaves first."""
+        at, admission = self.last_used[key]
+        return at - (0.0 if self.arrived[key][1].uses else NEVER_USED_S), admission
 
     def _may_leave(self, held: StagedArchive, wanted: StagedArchive) -> bool:
         return held.name not in self.pins or held.name == wanted.name

@@ -51,25 +51,35 @@ def test_releasing_what_was_not_charged_is_a_bug():
         Ledger({}).release(digest_of("a"))
 
 
-class Gdsf:
-    """Frequency times cost over size, with ageing: all that another policy takes."""
+class CheapestToLoad:
+    """All that another policy takes."""
 
-    name = "gdsf"
+    name = "cheapest"
+    age = 0.0
 
-    def __init__(self):
-        self.age = 0.0
+    def arrived(self, record):
+        pass
 
     def value(self, record):
-        return record.age + record.uses * record.load_s / max(1, record.size_bytes)
+        return record.load_s
 
-    def evicted(self, value):
-        self.age = max(self.age, value)
+    def order(self, records):
+        return iter(sorted(records, key=self.value))
+
+    def explain(self, record, at):
+        return f"took {record.load_s} s"
+
+    def evicted(self, record):
+        pass
+
+    def departed(self, record):
+        pass
 
 
 def test_a_policy_is_one_small_class():
     predicted = Footprint({CPU: 10})
     planned = Planner({CPU: 30}, lambda _: predicted, ResidencyOptions())
-    planned.house.policy = Gdsf()
+    planned.house.policy = CheapestToLoad()
     for at, name in enumerate(["costly", "often", "often", "cheap", "new"]):
         wanted = archive(name)
         planned.handle(Wanted(float(at), at, wanted))

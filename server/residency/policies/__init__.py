@@ -1,0 +1,1 @@
+"""Which archive is worth least: one policy per file, by name in `table.py`."""
