@@ -200,8 +200,7 @@ def _ensemble(options: Options, names: list[str], root: Path) -> None:
             triton.EnsembleStep(CLASSIFIER, {TENSOR: "preprocessed"}, {OUTPUT: OUTPUT}),
         ],
     )
-    (root / options.name / "1").mkdir(parents=True)
-    (root / options.name / "1" / ".keep").touch()  # Triton wants a version folder even where it is empty
+    pipeline.place_empty_version(root / options.name)
     (root / options.name / LABELS).write_text("\n".join(names) + "\n", "utf-8")
     (root / options.name / "config.pbtxt").write_text(triton.text(config))
 

@@ -200,8 +200,7 @@ def _embed_step(root: Path) -> None:
         ],
     )
     config.response_cache.enable = True
-    (root / "embed" / "1").mkdir(parents=True)
-    (root / "embed" / "1" / ".keep").touch()  # Triton wants a version folder even where it is empty
+    pipeline.place_empty_version(root / "embed")
     (root / "embed" / "config.pbtxt").write_text(triton.text(config))
 
 

@@ -108,7 +108,6 @@ def _ensemble(base: Any, name: str, head: Head, root: Path) -> None:
         max_batch_size=int(base.max_batch_size),
         steps=steps,
     )
-    (root / name / "1").mkdir(parents=True)
-    (root / name / "1" / ".keep").touch()  # Triton wants a version folder even where it is empty
+    pipeline.place_empty_version(root / name)
     (root / name / "labels.txt").write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
     (root / name / "config.pbtxt").write_text(triton.text(config))

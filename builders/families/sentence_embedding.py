@@ -221,8 +221,7 @@ def _ensemble(checkpoint: SentenceCheckpoint, options: Options, names: _Names, r
         max_batch_size=options.max_batch_size,
         steps=steps,
     )
-    (root / options.name / "1").mkdir(parents=True)
-    (root / options.name / "1" / ".keep").touch()  # Triton wants a version folder even where it is empty
+    pipeline.place_empty_version(root / options.name)
     (root / options.name / "config.pbtxt").write_text(triton.text(config))
 
 

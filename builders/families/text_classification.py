@@ -174,7 +174,7 @@ def _ensemble(
         ],
     )
     _write_entry(config, root / name, {"labels.txt": checkpoint.labels})
-    (root / name / "1" / ".keep").touch()  # Triton wants a version folder even where it is empty
+    pipeline.place_empty_version(root / name)
 
 
 def _cascade(options: Options, second: Second, fires: int, stages: list[_Stage], root: Path) -> None:

@@ -37,6 +37,12 @@ def place_step_sources(step: str, version_folder: Path) -> None:
             shutil.copyfile(file, version_folder / file.name)
 
 
+def place_empty_version(model: Path) -> None:
+    """Make the version folder of a model that has no files of its own: Triton wants one even where it is empty."""
+    (model / "1").mkdir(parents=True, exist_ok=True)
+    (model / "1" / ".keep").touch()
+
+
 def finish(folder: Path, manifest: Manifest, to: Path) -> Path:
     """Write the manifest and turn the folder into the archive `to` (by its suffix; no suffix is a folder)."""
     write_manifest(manifest, folder)

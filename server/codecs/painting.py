@@ -78,6 +78,18 @@ def number(name: str, value: int, datatype: str) -> Tensor:
     return Tensor(name, datatype, np.array([value], NUMPY_BY_DATATYPE[datatype]))
 
 
+def text(name: str, value: str, tensor: str) -> Tensor:
+    """A tensor of one text; `name` is what the caller calls it. Raises InvalidRequest for what is not Unicode."""
+    return Tensor(tensor, "BYTES", _utf8(name, value))
+
+
+def _utf8(name: str, value: str) -> Array:
+    try:
+        return bytes_elements.object_array([value.encode()], (1,))
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"'{name}' is not Unicode text: {error.reason}") from error
+
+
 def _parsed(name: str, text: str) -> Any:
     word = PARAMETERS.get(name)
     if word is None or word.datatype == "BYTES":
@@ -93,10 +105,7 @@ def _array(name: str, value: object, datatype: str) -> Array:
     if datatype == "BYTES":
         if not isinstance(value, str):
             raise InvalidRequest(f"'{name}' must be a string")
-        try:
-            return bytes_elements.object_array([value.encode()], (1,))
-        except UnicodeEncodeError as error:
-            raise InvalidRequest(f"'{name}' is not Unicode text: {error.reason}") from error
+        return _utf8(name, value)
     if datatype == "FP32":
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidRequest(f"'{name}' must be a number")

@@ -20,7 +20,6 @@ from typing import Any, Final
 import numpy as np
 
 from server.codecs import (
-    bytes_elements,
     images,
     json_arrays,
     kserve_json,
@@ -77,10 +76,7 @@ def _prompt(name: str, value: object) -> Tensor:
     if not isinstance(value, str) or not value.strip():
         what = "the product" if name == "prompt_fr" else "what is to be behind it"
         raise InvalidRequest(f"'{name}' is missing: a text that describes {what}")
-    try:
-        return Tensor(name.upper(), "BYTES", bytes_elements.object_array([value.encode()], (1,)))
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"'{name}' is not Unicode text: {error.reason}") from error
+    return painting.text(name, value, name.upper())
 
 
 def _write_json(response: InferenceResponse, _asked: Asked, _archive: StagedArchive) -> Answer:
