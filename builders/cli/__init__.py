@@ -22,9 +22,13 @@ def build() -> None:
     that says how it was made, how close it is to its reference and what it will take.
 
     \b
-    roundhouse build demo                                    the demo set, with real all-MiniLM-L6-v2 weights
+    roundhouse build demo                                    one archive of each family
     roundhouse build sentence-embedding --model ./my-model   your own sentence-transformers checkpoint
     roundhouse build sentence-classifier --base minilm.tar.gz --head head.npz --labels good,bad
+    roundhouse build image-classification --architecture efficientnet-lite0
+    roundhouse build zero-shot-classification --model ./my-nli-model
+    roundhouse build segment-anything --checkpoint sam_vit_b_01ec64.pth
+    roundhouse build stable-diffusion --model ./stable-diffusion-v1-5
     """  # noqa: D301 - \b is click's mark for text that must not be rewrapped
 
 

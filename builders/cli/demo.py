@@ -18,7 +18,11 @@ from builders.pipeline.progress import CONSOLE
     help="Folder to write to.",
 )
 def demo(output: Path) -> None:
-    """The demo set: MiniLM in fp32, int8 and three steps, and a topic classifier that shares the first one's steps."""
+    """The demo set: one archive of each family, and photographs beside them.
+
+    Embeddings, the topic classifier and the photo classifier have real weights; those called "tiny" have the real
+    architecture, small, with random weights. What is up to date is not built again.
+    """
     from builders.demo import build_demo
 
     build_demo(output)
