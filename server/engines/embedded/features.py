@@ -1,8 +1,9 @@
 """What a config may ask for that this engine does not have; each refusal names the feature and who has it. Pure.
 
 `dynamic_batching` lets steps share executions whose backends can do that (`dynamic_batches.py`); elsewhere, and in its
-finer points (priorities, queue limits, preferred sizes), it is accepted and ignored, as are `optimization.priority`,
-`rate_limiter` and `host_policy`: they change when something runs, never what comes out.
+finer points (priorities, queue limits, preferred sizes), it is accepted and left to whoever merges whole requests
+(`serving/batcher.py`). `optimization.priority`, `rate_limiter` and `host_policy` are ignored. All of them change when
+something runs, never what comes out.
 """
 
 from collections.abc import Callable, Mapping

@@ -5,6 +5,7 @@ call graph has no cycles: so a holder never waits for somebody who waits for it.
 """
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Final
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from server.archive.model_config import backend_of
+from server.domain.model import CPU, Device
 
 _ONNX_CPU_DEFAULT: Final = 2  # Triton's default for ONNX on CPU; every other backend and device gets 1
 
@@ -25,6 +27,18 @@ def count_instances(config: ModelConfig) -> int:
     return sum(
         (group.count or _default_count(config, group.kind)) * max(1, len(group.gpus)) for group in config.instance_group
     )
+
+
+def executions_at_once(config: ModelConfig, device: Device) -> int:
+    """How many executions of a loaded step may run side by side: at least its instances.
+
+    Threads share an ONNX session, and its weights: on the CPU an instance more costs nothing, and with fewer of them
+    than cores a step that everybody waits for leaves cores idle. One thread an execution is what throughput wants.
+    """
+    count = count_instances(config)
+    if backend_of(config) == "onnxruntime" and device == CPU:
+        return max(count, len(os.sched_getaffinity(0)))
+    return count
 
 
 def _default_count(config: ModelConfig, kind: int) -> int:

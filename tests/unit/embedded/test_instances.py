@@ -1,12 +1,13 @@
 """Who may run, and in which order."""
 
 import asyncio
+import os
 import threading
 
 import pytest
 
 from server.archive.model_config import parse
-from server.engines.embedded.instances import Instances, count_instances
+from server.engines.embedded.instances import Instances, count_instances, executions_at_once
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,15 @@ from server.engines.embedded.instances import Instances, count_instances
 )
 def test_instances_are_counted_as_triton_does(config, expected):
     assert count_instances(parse(config)) == expected
+
+
+def test_an_onnx_session_on_the_cpu_runs_on_every_core_whatever_its_count():
+    cores = len(os.sched_getaffinity(0))
+    one = parse('backend: "onnxruntime" instance_group { count: 1 }')
+    assert executions_at_once(one, "cpu") == cores
+    assert executions_at_once(one, "gpu:0") == 1
+    assert executions_at_once(parse('backend: "onnxruntime" instance_group { count: 999 }'), "cpu") == 999
+    assert executions_at_once(parse('backend: "python" instance_group { count: 1 }'), "cpu") == 1
 
 
 def test_no_more_than_the_count_can_be_taken():
