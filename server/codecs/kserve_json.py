@@ -9,6 +9,7 @@ A caller who needs to tell them apart asks for binary output.
 """
 
 import json
+import struct
 from array import array
 from collections.abc import Mapping
 from itertools import chain
@@ -44,6 +45,8 @@ _ELEMENT_TYPES: Final[Mapping[str, frozenset[type]]] = MappingProxyType(
     }
 )
 _WANTED: Final[Mapping[str, str]] = MappingProxyType({"BOOL": "true or false", "BYTES": "strings"})
+_FEW: Final = 64
+"""Up to so many numbers, numpy's preparations take longer than packing them one by one."""
 WITHOUT_JSON: Final = frozenset({"FP16", "BF16"})
 """Datatypes that travel as binary tensors only."""
 
@@ -149,11 +152,25 @@ def _array(flat: list[Any] | Array, datatype: str) -> Array:
         return np.frombuffer(array(_INTEGER_CODES[datatype], flat), dtype=NUMPY_BY_DATATYPE[datatype])
     if datatype == "BOOL":
         return np.array(flat, dtype=np.bool_)
+    return _floats(flat, datatype)
+
+
+def _floats(flat: list[Any], datatype: str) -> Array:
+    if datatype == "FP32" and len(flat) <= _FEW:
+        return np.frombuffer(_packed(flat), dtype=np.float32)
     wide = np.frombuffer(array("d", flat), dtype=np.float64)
     if datatype == "FP64":
         return wide
     with np.errstate(over="raise", under="ignore"):
         return wide.astype(np.float32)
+
+
+def _packed(few: list[Any]) -> bytes:
+    """Write numbers as little-endian FP32, which checks their range. Raises OverflowError."""
+    try:
+        return struct.pack(f"<{len(few)}f", *few)
+    except struct.error as error:  # an integer beyond every float
+        raise OverflowError from error
 
 
 def _narrowed(integers: Array, datatype: str) -> Array:

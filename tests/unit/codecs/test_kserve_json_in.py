@@ -61,6 +61,12 @@ def test_bare_nan_and_infinity_are_read():
     np.testing.assert_array_equal(np.array([np.nan, -np.inf, 1], np.float32), got)
 
 
+@pytest.mark.parametrize("number", [0.1, -0.0, 1e-45, 3.4028235e38, 16777217, 2**63, float("inf")])
+def test_few_and_many_numbers_become_the_same_floats(number):
+    few, many = data_of("FP32", [number]), data_of("FP32", [number] * 100)
+    assert few.tobytes() == many[:1].tobytes() == np.float32(number).tobytes()
+
+
 @pytest.mark.parametrize(
     ("datatype", "data", "message"),
     [
@@ -75,6 +81,8 @@ def test_bare_nan_and_infinity_are_read():
         ("FP32", [None], "must hold numbers"),
         ("FP32", [True], "must hold numbers"),
         ("FP32", [1e39], "does not fit FP32"),
+        ("FP32", [1e39] * 100, "does not fit FP32"),
+        ("FP32", [10**400], "must hold numbers|does not fit FP32|not valid JSON"),
         ("BOOL", [1], "true or false"),
         ("BYTES", [1], "must hold strings"),
         ("FP16", [1.0], "receiving FP16 data via JSON is not supported"),
