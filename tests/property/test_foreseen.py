@@ -1,0 +1,55 @@
+"""Nobody leaves for a guess: what is loaded unasked goes into room that is free, whatever else happens. And bugs."""
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from server.residency import events as e
+from server.residency import planner
+from tests.property.planner_machine import ARCHIVES, machine_for
+from tests.property.planted_planner import plant
+
+HUNT = settings(
+    max_examples=25,
+    stateful_step_count=20,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)
+BUGS = {
+    "others leave for a guess": ("foreseen", "    if has_spare_room(house, event.archive):\n", "    if True:\n"),
+    "a guess is loaded beside somebody who waits": ("foreseen", "is_closed or is_busy or is_known", "is_closed"),
+    "a guess counts as asked for": ("foreseen", "house.asked.discard(", "house.asked.add("),
+}
+
+
+def machine_with_guesses(module):
+    """The planner's machine, with one more thing that may happen."""
+
+    class Guessing(machine_for(module, ["lru"])):
+        @rule(key=st.sampled_from(sorted(ARCHIVES)))
+        def foresee(self, key):
+            world = self.world
+            is_awaited = bool(world.waiters)
+            commands = self.tell(e.Foreseen, archive=ARCHIVES[key])
+            assert not any(isinstance(each, e.Departed | e.Unload | e.Refuse) for each in commands)
+            loads = any(isinstance(each, e.Load) for each in commands)
+            assert not (loads and is_awaited), "a guess is loaded while somebody waits"
+            if loads:
+                assert ARCHIVES[key].name not in world.planner.house.asked, "it would count as used"
+
+    return Guessing
+
+
+def test_nobody_leaves_for_a_guess():
+    run_state_machine_as_test(machine_with_guesses(planner), settings=HUNT)
+
+
+@pytest.mark.parametrize("bug", sorted(BUGS))
+def test_a_planted_bug_is_noticed(bug):
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine_with_guesses(plant(*BUGS[bug])), settings=HUNT)
