@@ -1,7 +1,8 @@
 """A linear classifier on top of a sentence-embedding archive: text in, class scores out.
 
 The base's steps are taken over byte for byte, so that a hundred classifiers with one base share one tokenizer and one
-encoder in memory (equal digests); only the head, a few kilobytes, is new.
+encoder in memory (equal digests); only the head, a few kilobytes, is new. With `base_archive` they are left out of the
+archive as well, which then holds a few kilobytes and says where in the store the base lies.
 
 The head's weights come from the user (`.npz` with `weights` FP32 [width, classes] and `bias` FP32 [classes]).
 """
@@ -17,9 +18,10 @@ import numpy.typing as npt
 
 from builders.export.linear_head import write_linear_head
 from builders.pipeline import folder as pipeline
-from builders.pipeline.bases import open_base, take_over
+from builders.pipeline.bases import needed, open_base, take_over
 from builders.triton_config import model as triton
 from server.archive.manifest import Manifest
+from server.archive.needs import NO_NEEDS
 
 TASK = "sentence-classification"
 
@@ -51,17 +53,23 @@ def read_head(file: Path, labels: Sequence[str]) -> Head:
     return Head(weights, bias, labels)
 
 
-def build(base: Path, head: Head, name: str, to: Path) -> Path:
+def build(base: Path, head: Head, name: str, to: Path, base_archive: str = "") -> Path:
     """Build the classifier archive `to` (by its suffix; no suffix makes a folder that hard-links the base's files).
 
+    `base_archive` leaves the base's steps out: it is the name under which the base will lie in the same store.
+
     Raises:
-        UnusableBase: `base` is not a sentence-embedding archive.
+        UnusableBase: `base` is not a sentence-embedding archive, or its steps cannot be left out.
     """
     with pipeline.work_folder(to.parent) as work:
         layout = open_base(base, "sentence-embedding", "sentence-embedding", work / "base")
         ensemble = next(model for model in layout.models if model.name == layout.entry).config
         root = work / "archive"
-        take_over(layout, root, without=layout.entry)
+        if base_archive:
+            needs = needed(layout, base_archive, without=layout.entry)
+        else:
+            needs = NO_NEEDS
+            take_over(layout, root, without=layout.entry)
         _head_step(head, int(ensemble.max_batch_size), root)
         _ensemble(ensemble, name, head, root)
         manifest = Manifest(
@@ -70,6 +78,7 @@ def build(base: Path, head: Head, name: str, to: Path) -> Path:
             description=f"linear classifier with {len(head.labels)} classes on {base.name}",
             provenance={"base": base.name, "labels": list(head.labels)},
             steps=dict(layout.manifest.steps) if layout.manifest else {},
+            needs=needs,
         )
         return pipeline.finish(root, manifest, to)
 

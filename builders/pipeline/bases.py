@@ -1,4 +1,7 @@
-"""Taking over the steps of a finished archive byte for byte, so that equal digests are loaded once in memory."""
+"""Taking over the steps of a finished archive byte for byte, so that equal digests are loaded once in memory.
+
+Or leaving them out: an archive may say by digest which steps of which other archive it needs (base + delta).
+"""
 
 import os
 import shutil
@@ -7,8 +10,12 @@ from pathlib import Path
 import click
 
 from builders.pipeline.progress import stage
+from server.archive.digest import step_digest
 from server.archive.layout import Layout, read_layout
+from server.archive.model_config import is_complete, is_ensemble
+from server.archive.needs import Need, Needs
 from server.archive.unpack import UnpackLimits, unpack
+from server.domain.model import StepDigest
 
 _MAX_BYTES = 64 * 1024**3
 
@@ -45,6 +52,25 @@ def take_over(layout: Layout, root: Path, *, without: str = "") -> None:
         if (root / model.name).exists():
             raise UnusableBase(f"two bases have a model {model.name!r}; build one of them under another --name")
         shutil.copytree(model.path, root / model.name, copy_function=_link_or_copy)
+
+
+def needed(layout: Layout, archive: str, *, without: str = "") -> Needs:
+    """What an archive's manifest has to say in order to leave out all models of a base, except the one named `without`.
+
+    `archive` is the base's name in the store where both will lie.
+
+    Raises:
+        UnusableBase: a model's config is incomplete, so that its digest is known only when a server has completed it.
+    """
+    digests: dict[str, StepDigest] = {}
+    for model in layout.models:
+        if not is_ensemble(model.config) and not is_complete(model.config):
+            raise UnusableBase(
+                f"the base's model {model.name!r} leaves out inputs, outputs or the backend in its config.pbtxt; "
+                "write them down, or build without --base-archive"
+            )
+        digests[model.name] = step_digest(model, digests)
+    return {name: Need(digest, archive) for name, digest in digests.items() if name != without}
 
 
 def _unpacked(base: Path, to: Path) -> Path:

@@ -19,6 +19,9 @@ from server.domain.model import StepDigest
 FileDigest: TypeAlias = Callable[[Path], str]
 """The SHA-256 of a file's content as 64 hex digits."""
 
+FileIdentity: TypeAlias = tuple[int, int, int, int, int]
+"""Device, inode, size, and the times of content and inode."""
+
 _SALT: Final = "roundhouse step 1"
 
 
@@ -39,28 +42,41 @@ class RememberedFileDigests:
 
     def __init__(self, limit: int = 65536) -> None:
         self._limit = limit
-        self._digests: dict[tuple[int, int, int, int, int], str] = {}
+        self._digests: dict[FileIdentity, str] = {}
         self._lock = Lock()
 
     def __call__(self, path: Path) -> str:
         """The file's digest. Raises InvalidArchive where it cannot be read."""
-        status = path.stat()
-        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        key = _identity(path)
         known = self._digests.get(key)
         if known is not None:
             return known
         digest = file_digest(path)
+        self._remember(key, digest)
+        return digest
+
+    def learn(self, path: Path, digest: str) -> None:
+        """Who wrote the file knows its digest already."""
+        self._remember(_identity(path), digest)
+
+    def _remember(self, key: FileIdentity, digest: str) -> None:
         with self._lock:
             while len(self._digests) >= self._limit:
                 del self._digests[next(iter(self._digests))]
             self._digests[key] = digest
-        return digest
+
+
+def _identity(path: Path) -> FileIdentity:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def step_digest(
-    model: ModelFolder, callees: Mapping[str, StepDigest], digest_of: FileDigest = file_digest
+    model: ModelFolder, callees: Mapping[str, StepDigest], digest_of: FileDigest = file_digest, apart: str = ""
 ) -> StepDigest:
     """The digest of one model, given the digests of all models that it calls.
+
+    `apart` is for measuring what sharing saves: steps that differ in it are never one, however equal they are.
 
     Raises:
         InvalidArchive: a file cannot be read, or a link leaves the archive.
@@ -69,7 +85,7 @@ def step_digest(
     if missing := [name for name in model.calls if name not in callees]:
         raise Bug(f"step {model.name!r} was digested before its callees {missing}. This is a bug.")
     counted = [
-        _SALT,
+        f"{_SALT}, apart for {apart}" if apart else _SALT,
         canonical_text(model.config),
         [[file.relative, digest_of(file.path)] for file in content(model)],
         [[name, callees[name]] for name in sorted(model.calls)],

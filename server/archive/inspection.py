@@ -29,20 +29,30 @@ class StepFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class NeededFacts:
+    """A step that the archive leaves out: which one, and which archive of the store has it."""
+
+    name: str
+    digest: StepDigest
+    archive: str
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveFacts:
-    """An archive; its steps are ordered callees first, the entry model last."""
+    """An archive; its own steps are ordered callees first, the entry model last."""
 
     task: str
     description: str
     entry: str
     steps: tuple[StepFacts, ...]
     unused: tuple[str, ...]
+    needs: tuple[NeededFacts, ...] = ()
 
 
 def inspect(root: Path) -> ArchiveFacts:
     """Describe the archive that lies unpacked at `root`. Raises InvalidArchive where it cannot be understood."""
-    layout = read_layout(root)
-    digests: dict[str, StepDigest] = {}
+    layout = read_layout(root, is_partial=True)
+    digests = {name: need.digest for name, need in layout.missing.items()}
     steps = []
     for model in layout.models:
         digests[model.name] = step_digest(model, digests)
@@ -53,6 +63,7 @@ def inspect(root: Path) -> ArchiveFacts:
         entry=layout.entry,
         steps=tuple(steps),
         unused=layout.unused,
+        needs=tuple(NeededFacts(name, need.digest, need.archive) for name, need in sorted(layout.missing.items())),
     )
 
 

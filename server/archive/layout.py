@@ -5,16 +5,19 @@ version folder at the root), and either of them inside one extra folder, as `tar
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from server.archive.calls import call_graph, callees_first, entry_model
 from server.archive.manifest import Manifest, read_manifest
+from server.archive.model_config import ModelConfig
 from server.archive.model_folder import ModelFolder, is_ignored, is_model, read_model
+from server.archive.needs import NO_NEEDS, Borrowed, Needs
 from server.domain.errors import InvalidArchive
 
-__all__ = ["Layout", "ModelFolder", "find_models", "read_layout"]
+__all__ = ["Layout", "ModelFolder", "find_models", "read_layout", "read_needs"]
 
 _MAX_SOURCE_BYTES: Final = 4 << 20
 
@@ -23,13 +26,15 @@ _MAX_SOURCE_BYTES: Final = 4 << 20
 class Layout:
     """An archive that was understood. `models` is what the entry needs, callees first, so the entry is last.
 
-    `manifest` is `None` for a plain Triton repository; `unused` names models that the entry never calls.
+    `manifest` is `None` for a plain Triton repository; `unused` names models that the entry never calls. `missing`
+    are the steps that lie in other archives, where the layout was read without them; `models` then lacks them.
     """
 
     manifest: Manifest | None
     entry: str
     models: tuple[ModelFolder, ...]
     unused: tuple[str, ...] = ()
+    missing: Needs = field(default_factory=lambda: NO_NEEDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +79,58 @@ def _subfolders(folder: Path) -> list[Path]:
     return [path for path in _visible(folder) if path.is_dir() and not path.is_symlink()]
 
 
-def read_layout(root: Path, entry: str = "") -> Layout:
+def read_needs(root: Path) -> Needs:
+    """The steps that the archive at `root` leaves out. Raises InvalidArchive: no model at all, or a broken manifest."""
+    manifest = _manifest(root, find_models(root))
+    return manifest.needs if manifest else NO_NEEDS
+
+
+def read_layout(
+    root: Path, entry: str = "", borrowed: Borrowed = MappingProxyType({}), *, is_partial: bool = False
+) -> Layout:
     """Read the archive that was unpacked at (or is) `root`. `entry` names its entry model where no manifest does.
+
+    `borrowed` says where the steps lie that its manifest needs. `is_partial`: steps may be missing.
 
     Raises:
         InvalidArchive: no model, a config that does not parse, a called model that is missing, calls in a circle,
-            no single entry model, a broken manifest.
+            no single entry model, a broken manifest, a needed step that is not `borrowed`.
     """
     repository = find_models(root)
-    manifest = read_manifest(repository.root) or (read_manifest(root) if repository.root != root else None)
+    manifest = _manifest(root, repository)
+    needs = manifest.needs if manifest else NO_NEEDS
+    missing = _missing(needs, repository, borrowed)
+    if missing and not is_partial:
+        model, need = next(iter(missing.items()))
+        raise InvalidArchive(
+            f"the archive holds only a part: its step {model!r} lies in {need.archive!r}, which is not at hand"
+        )
     found = [read_model(path, repository.root, name) for name, path in repository.paths.items()]
+    found += [read_model(borrowed[name], borrowed[name], name) for name in needs if name in borrowed]
     by_name = {model.name: model for model in found}
-    configs = {model.name: model.config for model in found}
+    configs = {model.name: model.config for model in found} | {name: ModelConfig(name=name) for name in missing}
     graph = call_graph(configs, {model.name: _python_source(model) for model in found})
     entry = entry_model(configs, graph, (manifest.entry_model if manifest else "") or entry)
     names = callees_first(entry, graph.possible)
     return Layout(
         manifest=manifest,
         entry=entry,
-        models=tuple(replace(by_name[name], calls=graph.possible[name]) for name in names),
+        models=tuple(replace(by_name[name], calls=graph.possible[name]) for name in names if name in by_name),
         unused=tuple(sorted(set(by_name).difference(names))),
+        missing=missing,
     )
+
+
+def _manifest(root: Path, repository: Repository) -> Manifest | None:
+    return read_manifest(repository.root) or (read_manifest(root) if repository.root != root else None)
+
+
+def _missing(needs: Needs, repository: Repository, borrowed: Borrowed) -> Needs:
+    if needs and "" in repository.paths:
+        raise InvalidArchive("an archive that needs steps of others must have a folder for each of its own models")
+    if both := sorted(needs.keys() & repository.paths.keys()):
+        raise InvalidArchive(f"the archive holds {both[0]!r}, which its manifest takes from {needs[both[0]].archive!r}")
+    return {name: need for name, need in needs.items() if name not in borrowed}
 
 
 def _python_source(model: ModelFolder) -> str:

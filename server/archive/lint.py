@@ -37,7 +37,7 @@ def lint(root: Path) -> Findings:
     if problems:
         return Findings(tuple(problems))
     try:
-        layout = read_layout(root)
+        layout = read_layout(root, is_partial=True)
     except InvalidArchive as error:
         return Findings((str(error),))
     ignored = [
@@ -80,6 +80,10 @@ def _notes(layout: Layout, ignored: list[str]) -> list[str]:
     notes += [
         f"model {name!r} is never called by the entry model {layout.entry!r}, and is not loaded"
         for name in layout.unused
+    ]
+    notes += [
+        f"model {name!r} is taken from {need.archive!r} (digest {need.digest[:12]}), which cannot be checked here"
+        for name, need in sorted(layout.missing.items())
     ]
     if dropped := [name for name in ignored if not is_ignored(name)]:
         notes.append(f"ignored beside the models: {', '.join(dropped)}")

@@ -11,9 +11,9 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from server.archive.model_config import render
 from server.archive.model_folder import CONFIG_FILE, ContentFile, ModelFolder
@@ -26,13 +26,28 @@ _TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST}
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+FindEqual: TypeAlias = Callable[[ContentFile], Path | None]
+"""Where a file of equal content lies that may be linked."""
+
+
+def nothing_equal(_file: ContentFile) -> Path | None:
+    """No file lies anywhere yet."""
+    return None
+
+
 def place(
-    model: ModelFolder, files: list[ContentFile], digest: StepDigest, steps_dir: Path, link: bool
+    model: ModelFolder,
+    files: list[ContentFile],
+    digest: StepDigest,
+    steps_dir: Path,
+    link: bool,
+    equal: FindEqual = nothing_equal,
 ) -> tuple[Path, int]:
     """Make sure that `steps_dir/digest` holds the step; returns it and the bytes of its files (without the config).
 
     `files` were listed before the digest was computed: one that is not the same any more is refused, since the digest
-    would be a lie. `link` uses hard links where the file system can, and copies where it cannot.
+    would be a lie. `link` uses hard links where the file system can, and copies where it cannot; of files that lie
+    placed already (`equal`) it makes one more link.
 
     Raises:
         DiskFull: no room; nothing is left behind.
@@ -46,19 +61,19 @@ def place(
     temporary = steps_dir / f"{_TEMPORARY}{digest[:12]}-{uuid.uuid4().hex}"
     try:
         with _translated(model.name):
-            size = _fill(temporary, model, files, link)
+            size = _fill(temporary, model, files, link, equal)
             _publish(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target, size
 
 
-def _fill(folder: Path, model: ModelFolder, files: list[ContentFile], link: bool) -> int:
+def _fill(folder: Path, model: ModelFolder, files: list[ContentFile], link: bool, equal: FindEqual) -> int:
     folder.mkdir()
     for version in model.versions or ("1",):  # Triton wants a version folder of an ensemble too
         (folder / version).mkdir()
     for file in files:
-        _transfer(file, folder / file.relative, link)
+        _transfer(file, folder / file.relative, link, equal(file) if link else None)
     config = folder / CONFIG_FILE
     config.write_text(render(model.config), "utf-8")
     config.chmod(0o444)
@@ -68,10 +83,11 @@ def _fill(folder: Path, model: ModelFolder, files: list[ContentFile], link: bool
     return sum(file.size for file in files)
 
 
-def _transfer(file: ContentFile, to: Path, link: bool) -> None:
+def _transfer(file: ContentFile, to: Path, link: bool, equal: Path | None) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     source = file.path.resolve()
-    if not (link and _is_linked(source, to)):
+    is_there = (equal is not None and _is_linked(equal, to)) or (link and _is_linked(source, to))
+    if not is_there:
         shutil.copyfile(source, to)
         to.chmod(0o444)
     if _stamp(source) != [file.size, file.mtime_ns] or to.stat().st_size != file.size:

@@ -4,7 +4,8 @@ Everything here blocks: run it in a thread.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -14,15 +15,21 @@ from server.archive.digest import FileDigest, file_digest, step_digest
 from server.archive.layout import Layout, read_layout
 from server.archive.model_config import ModelConfig, backend_of, canonical, is_complete, is_ensemble, signature
 from server.archive.model_folder import ModelFolder, content
-from server.archive.placing import place, verified_bytes
+from server.archive.needs import Borrowed
+from server.archive.placing import nothing_equal, place, verified_bytes
+from server.archive.weights import FindFile, Weights, no_file
 from server.domain.errors import InvalidArchive
-from server.domain.model import ModelSignature, StagedArchive, Step, StepDigest
+from server.domain.model import NOTHING, ModelSignature, StagedArchive, Step, StepDigest
 
 CompleteConfig: TypeAlias = Callable[[Path, ModelConfig], ModelConfig]
 """Finds out, from the model's folder, what its config leaves out. Raises UnsupportedModel or InvalidArchive."""
 
 FindPlaced: TypeAlias = Callable[[StepDigest], Path | None]
 """Where a step lies placed already, for as long as the staging may take."""
+
+
+DigestStep: TypeAlias = Callable[[ModelFolder, Mapping[str, StepDigest]], StepDigest]
+"""The digest of a model, given the digests of those that it calls."""
 
 
 def nowhere(_digest: StepDigest) -> Path | None:
@@ -40,25 +47,33 @@ def stage_folder(
     digest_of: FileDigest = file_digest,
     entry: str = "",
     placed: FindPlaced = nowhere,
+    sharing: bool = True,
+    borrowed: Borrowed = MappingProxyType({}),
+    equal_file: FindFile = no_file,
 ) -> StagedArchive:
     """Stage the archive that lies unpacked at `root` under `steps_dir`, one folder per step digest.
 
     Steps that are there already are kept, and those that lie `placed` elsewhere are used where they lie. `link`: hard
     links instead of copies where possible; then nobody may write into the files at `root` any more. `entry` names the
-    entry model where the manifest does not. Safe to run for the same content in several threads and processes at once.
+    entry model where the manifest does not. Without `sharing` no step of another archive is ever the same as one of
+    this. `borrowed` is where the steps lie that the archive needs of others, `equal_file` finds large files that lie
+    placed already. Safe to run for the same content in several threads and processes at once.
 
     Raises:
         InvalidArchive: not a model repository, or its models do not fit together.
         UnsupportedModel: from `complete`.
         DiskFull: no room for the steps.
     """
-    layout = read_layout(root, entry)
+    layout = read_layout(root, entry, borrowed)
     models = completed(layout, complete)
     if problems := ensemble_problems(models):
         raise InvalidArchive("; ".join(problems))
+    weights = Weights(digest_of, equal_file if sharing else no_file)
+    digest = partial(step_digest, digest_of=weights, apart="" if sharing else name)
+    staging = _Staging(layout, steps_dir, link, digest, placed, weights, sharing)
     steps: dict[str, Step] = {}
     for model in models:
-        steps[model.name] = _stage_step(model, layout, steps, steps_dir, link, digest_of, placed)
+        steps[model.name] = staging.step(model, steps)
     unique: dict[StepDigest, Step] = {}
     for step in steps.values():  # two names for one content are one step: the earlier one, which callers come after
         unique.setdefault(step.digest, step)
@@ -103,30 +118,39 @@ def ensemble_problems(models: list[ModelFolder]) -> list[str]:
     ]
 
 
-def _stage_step(
-    model: ModelFolder,
-    layout: Layout,
-    staged: Mapping[str, Step],
-    steps_dir: Path,
-    link: bool,
-    digest_of: FileDigest,
-    placed: FindPlaced,
-) -> Step:
-    calls: dict[str, StepDigest] = {callee: staged[callee].digest for callee in model.calls}
-    model_signature = _signature(model, staged)
-    files = content(model)
-    digest = step_digest(model, calls, digest_of)
-    directory, file_bytes = _found(placed(digest)) or place(model, files, digest, steps_dir, link)
-    step = Step(
-        digest=digest,
-        name=model.name,
-        backend=backend_of(model.config),
-        directory=directory,
-        signature=model_signature,
-        calls=MappingProxyType(calls),
-        file_bytes=file_bytes,
-    )
-    return replace(step, predicted=layout.manifest.footprint(model.name)) if layout.manifest else step
+@dataclass(frozen=True, slots=True)
+class _Staging:
+    """How the steps of one archive are staged."""
+
+    layout: Layout
+    steps_dir: Path
+    link: bool
+    digest_of: DigestStep
+    placed: FindPlaced
+    weights: Weights
+    sharing: bool
+
+    def step(self, model: ModelFolder, staged: Mapping[str, Step]) -> Step:
+        calls: dict[str, StepDigest] = {callee: staged[callee].digest for callee in model.calls}
+        model_signature = _signature(model, staged)
+        files = content(model)
+        digest = self.digest_of(model, calls)
+        weights = self.weights.of(files) if self.sharing else ()
+        found = _found(self.placed(digest))
+        equal = self.weights.equal_file if self.sharing else nothing_equal
+        directory, file_bytes = found or place(model, files, digest, self.steps_dir, self.link, equal)
+        self.weights.placed(directory, weights)
+        return Step(
+            digest=digest,
+            name=model.name,
+            backend=backend_of(model.config),
+            directory=directory,
+            signature=model_signature,
+            calls=MappingProxyType(calls),
+            file_bytes=file_bytes,
+            predicted=self.layout.manifest.footprint(model.name) if self.layout.manifest else NOTHING,
+            weights=weights,
+        )
 
 
 def _found(directory: Path | None) -> tuple[Path, int] | None:

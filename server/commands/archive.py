@@ -146,6 +146,8 @@ def _tree(name: str, facts: ArchiveFacts) -> Tree:
                 branch.add(f"{kind} {escape(tensor)}  {escape(shape)}")
         if step.calls:
             branch.add(f"calls {escape(', '.join(step.calls))}")
+    for need in facts.needs:
+        tree.add(f"{escape(need.name)}  {need.digest[:_DIGEST_SHOWN]}  [cyan]from {escape(need.archive)}[/]")
     for unused in facts.unused:
         tree.add(f"[dim]{escape(unused)}  (never called by the entry, not loaded)[/]")
     return tree

@@ -26,8 +26,9 @@ class Recovered:
 class DiskLayout:
     """Paths below one root, and the moves between them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, sharing: bool = True) -> None:
         self.root = root
+        self._sharing = sharing
         self.steps = root / "steps"
         self.tmp = root / "tmp"
         self._archives = root / "archives"
@@ -70,7 +71,7 @@ class DiskLayout:
         """Write a record, so that readers see the old or the new one."""
         path = self._path(record.key)
         partial = self.new_tmp("record")
-        partial.write_text(dump(record), encoding="utf-8")
+        partial.write_text(dump(record, sharing=self._sharing), encoding="utf-8")
         partial.replace(path)
 
     def erase(self, key: str) -> None:
@@ -84,7 +85,7 @@ class DiskLayout:
 
     def _read(self, path: Path) -> StagedRecord | None:
         try:
-            record = load(path.read_text(encoding="utf-8"), self.steps)
+            record = load(path.read_text(encoding="utf-8"), self.steps, sharing=self._sharing)
         except (ValueError, OSError):
             return None
         return record if self._path(record.key) == path else None

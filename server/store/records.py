@@ -7,7 +7,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from server.domain.model import Footprint, ModelSignature, StagedArchive, Step, StepDigest, TensorSpec
+from server.domain.model import (
+    FileSha,
+    Footprint,
+    ModelSignature,
+    StagedArchive,
+    Step,
+    StepDigest,
+    TensorSpec,
+    WeightFile,
+)
 
 _FORMAT: Final = 1
 
@@ -21,12 +30,13 @@ class StagedRecord:
     stamps: Mapping[StepDigest, str]
 
 
-def dump(record: StagedRecord) -> str:
-    """Write a record. Directories are left out: they follow from the digests."""
+def dump(record: StagedRecord, *, sharing: bool = True) -> str:
+    """Write a record. Directories are left out: they follow from the digests. `sharing`: as the steps were digested."""
     archive = record.archive
     return json.dumps(
         {
             "format": _FORMAT,
+            "sharing": sharing,
             "key": record.key,
             "name": archive.name,
             "version": archive.version,
@@ -39,16 +49,18 @@ def dump(record: StagedRecord) -> str:
     )
 
 
-def load(text: str, steps_dir: Path) -> StagedRecord:
+def load(text: str, steps_dir: Path, *, sharing: bool = True) -> StagedRecord:
     """Read a record back; its archive says `staged_from="disk"`.
 
     Raises:
-        ValueError: it is not a record, or one of another format.
+        ValueError: it is not a record, or one of another format, or of steps that were digested otherwise.
     """
     try:
         fields = json.loads(text)
         if fields["format"] != _FORMAT:
             raise ValueError(f"record format {fields['format']!r}")
+        if fields.get("sharing", True) is not sharing:
+            raise ValueError("its steps were digested otherwise")
         archive = StagedArchive(
             name=fields["name"],
             version=fields["version"],
@@ -71,6 +83,7 @@ def _dump_step(step: Step) -> dict[str, Any]:
         "calls": dict(step.calls),
         "file_bytes": step.file_bytes,
         "predicted": dict(step.predicted.bytes_by_device),
+        "weights": [list(file) for file in step.weights],
     }
 
 
@@ -87,6 +100,7 @@ def _load_step(fields: Mapping[str, Any], steps_dir: Path) -> Step:
         calls=MappingProxyType(dict(fields["calls"])),
         file_bytes=fields["file_bytes"],
         predicted=Footprint(MappingProxyType(dict(fields["predicted"]))),
+        weights=tuple(WeightFile(path, FileSha(digest), size) for path, digest, size in fields.get("weights", ())),
     )
 
 
