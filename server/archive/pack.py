@@ -1,7 +1,6 @@
 """Packs a folder into an archive: the same files give the same bytes, so archives can be compared and cached."""
 
 import contextlib
-import gzip
 import os
 import tarfile
 import tempfile
@@ -11,6 +10,7 @@ from typing import IO, Final, cast
 
 import zstandard
 
+from server.archive.deflate import GzipWriter
 from server.archive.model_folder import is_ignored
 from server.domain.errors import InvalidArchive
 
@@ -72,7 +72,7 @@ def _write(folder: Path, entries: list[Path], file: IO[bytes], name: str, level:
 @contextlib.contextmanager
 def _compressed(file: IO[bytes], name: str, level: int) -> Iterator[IO[bytes]]:
     if name.endswith((".tar.gz", ".tgz")):
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=file, mtime=0) as stream:
+        with GzipWriter(file, level) as stream:
             yield cast("IO[bytes]", stream)
     elif name.endswith(".zst"):
         compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)

@@ -2,18 +2,18 @@
 
 import contextlib
 import errno
-import gzip
+import hashlib
 import os
 import re
 import shutil
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 import zstandard
 
+from server.archive.inflate import DAMAGED, Inflated
 from server.archive.tar_stream import BLOCK, Member, Readable, TarStream
 from server.domain.errors import DiskFull, InvalidArchive
 
@@ -21,6 +21,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW_BYTES: Final = 1 << 27  # what `zstd --long` writes; bounds the memory of a decompression
 _CHUNK_BYTES: Final = 1 << 20
+_DAMAGED: Final[tuple[type[Exception], ...]] = (*DAMAGED, zstandard.ZstdError)
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -43,10 +44,14 @@ class UnpackLimits:
     depth: int = 32
 
 
-def unpack(source: BinaryIO, into: Path, limits: UnpackLimits | None = None) -> None:
+Learn: TypeAlias = Callable[[Path, str], None]
+"""Hears the SHA-256 (64 hex digits) of each file that was written."""
+
+
+def unpack(source: BinaryIO, into: Path, limits: UnpackLimits | None = None, learn: Learn | None = None) -> None:
     """Unpack a tar (plain, gzip or zstd, told by its first bytes) into the empty folder `into`, made if missing.
 
-    Files become read-only and lose executable bits, owners and times.
+    Files become read-only and lose executable bits, owners and times. `learn` spares its caller to read them again.
 
     Raises:
         InvalidArchive: damaged, cut off, hostile, or over a limit.
@@ -54,7 +59,7 @@ def unpack(source: BinaryIO, into: Path, limits: UnpackLimits | None = None) -> 
     """
     into.mkdir(parents=True, exist_ok=True)
     try:
-        _Unpacking(source, into, limits or UnpackLimits()).run()
+        _Unpacking(source, into, limits or UnpackLimits(), learn).run()
     except BaseException:
         _empty(into)
         raise
@@ -88,10 +93,11 @@ class _Counted:
 class _Unpacking:
     """One run over one stream."""
 
-    def __init__(self, source: BinaryIO, into: Path, limits: UnpackLimits) -> None:
+    def __init__(self, source: BinaryIO, into: Path, limits: UnpackLimits, learn: Learn | None) -> None:
         self._packed = _Counted(source)
         self._into = into
         self._limits = limits
+        self._learn = learn
         self._unpacked_bytes = 0
         self._members = 0
         self._folders = {into}
@@ -122,8 +128,7 @@ class _Unpacking:
     @contextlib.contextmanager
     def _inflated(self) -> Iterator[Readable]:
         if self._packed.magic.startswith(_GZIP_MAGIC):
-            with gzip.GzipFile(fileobj=self._packed, mode="rb") as inflated:  # type: ignore[call-overload]
-                yield inflated
+            yield Inflated(self._packed)
         elif self._packed.magic == _ZSTD_MAGIC:
             decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
             with decompressor.stream_reader(self._packed, read_across_frames=True) as inflated:  # type: ignore[arg-type]
@@ -182,8 +187,13 @@ class _Unpacking:
         except FileExistsError as error:
             raise InvalidArchive(f"{name!r} is in the archive twice") from error
         with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+            digest = hashlib.sha256()
             for piece in tar.data():
                 _write_all(file.fileno(), piece)
+                if self._learn is not None:
+                    digest.update(piece)  # while the processor still has it at hand
+        if self._learn is not None:
+            self._learn(path, digest.hexdigest())
 
     def _drain(self) -> None:
         """Read to the end, where the checksum of the compression is."""
@@ -203,7 +213,7 @@ def _translated() -> Iterator[None]:
     """What gzip, zstd and the file system raise -> our tree."""
     try:
         yield
-    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except _DAMAGED as error:
         raise InvalidArchive(f"the archive is damaged or cut off: {error}") from error
     except OSError as error:
         if error.errno in _NO_ROOM:

@@ -23,28 +23,28 @@ _MOST_REMEMBERED: Final = 20_000
 
 
 class LoadPeaks:
-    """One load at a time. Read from any thread."""
+    """Loads may run side by side, but only one that runs alone measures. Read from any thread."""
 
     def __init__(self) -> None:
         self._measured: dict[StepDigest, int] = {}
-        self._current = 0
+        self._current: dict[StepDigest, int] = {}
 
     @property
     def current(self) -> int:
-        """What the load under way may hold at its worst moment above its later charge, in bytes; 0 without one."""
-        return self._current
+        """What the loads under way may hold at their worst moment above their later charge, in bytes; 0 without one."""
+        return sum(list(self._current.values()))
 
     @contextmanager
     def during(self, step: Step) -> Iterator["Peak"]:
         """Around a load: predicts, then measures (the process's peak, from which the caller's charge is taken)."""
-        self._current = self.predicted(step)
+        self._current[step.digest] = self.predicted(step)
         peak = Peak()
         try:
             yield peak
             if peak.passing is not None:
                 self._remember(step.digest, peak.passing)
         finally:
-            self._current = 0
+            del self._current[step.digest]
 
     def predicted(self, step: Step) -> int:
         """What an earlier load of the step showed, or a guess from its files."""

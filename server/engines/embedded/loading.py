@@ -1,27 +1,61 @@
-"""Bringing one step into memory, and measuring what it took. Blocking: runs in a worker thread, one step at a time."""
+"""Bringing one step into memory, and measuring what it took. Blocking: runs in worker threads.
+
+A load that is measured has the process to itself (`load_turns.py`). One whose footprint is known needs no measuring: it
+was measured before, or it lives in a process of its own, which tells what it takes.
+"""
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from server.archive.model_config import backend_of, parse
+from server.archive.model_config import backend_of, parameter, parse
+from server.domain.clock import Clock, SystemClock
+from server.domain.cold_start import LoadTimes
 from server.domain.errors import DeviceFull, InvalidArchive, LoadFailed, RoundhouseError
-from server.domain.model import CPU, Footprint, Step, StepDigest
+from server.domain.model import CPU, Device, Footprint, Step, StepDigest
 from server.engines.embedded import footprint, memory
 from server.engines.embedded.devices import Hardware, place
 from server.engines.embedded.features import require_supported
-from server.engines.embedded.instances import Instances, count_instances
-from server.engines.embedded.load_peak import LoadPeaks, Peak
+from server.engines.embedded.instances import Instances, executions_at_once
+from server.engines.embedded.known_footprints import KnownFootprints
+from server.engines.embedded.load_peak import LoadPeaks
 from server.engines.embedded.loaded_step import Backend, LazyBackend
+from server.engines.embedded.mapped_files import mapped
 from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.resident import Callees, Resident
+from server.engines.embedded.sight import Overhead
 from server.engines.embedded.warmup import warm_up
 
 _CONFIG: Final = "config.pbtxt"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What is to be loaded, where, and what it will be charged with if that is known."""
+
+    step: Step
+    config: ModelConfig
+    backend: str
+    device: Device
+    known_bytes: int | None
+    """Host memory in this process, where no measurement is needed."""
+
+    @property
+    def is_warmed_up_later(self) -> bool:
+        """Whether its warm-up has shown before that it works, and need not hold up who waits for the step."""
+        is_proven = self.known_bytes is not None and self.backend == "onnxruntime" and self.device == CPU
+        return is_proven and not self.config.response_cache.enable  # which would keep the answers
+
+    @property
+    def holds_interpreter(self) -> bool:
+        """Whether the load runs code in this process that other threads of Python may have to wait for."""
+        return self.backend == "python" and parameter(self.config, "EXECUTION") == "in-process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,64 +68,95 @@ class Loader:
     activity: Callable[[], tuple[int, int]]
     answers: RememberedAnswers | None = None
     peaks: LoadPeaks = field(default_factory=LoadPeaks)
+    known: KnownFootprints = field(default_factory=KnownFootprints)
+    clock: Clock = field(default_factory=SystemClock)
+    overhead: Overhead = field(default_factory=Overhead)
 
-    def load(self, step: Step) -> tuple[Resident, Footprint]:
-        """Load, warm up and measure `step`.
+    def plan(self, step: Step) -> LoadPlan:
+        """Read the config. Raises LoadFailed, UnsupportedModel, InvalidArchive."""
+        with _failing(step):
+            config = read_config(step)
+            require_supported(config, self.backends)
+            backend = backend_of(config)
+            device = place(config, backend, self.hardware)
+            is_first = isinstance(self.backends[backend], LazyBackend) and not self.overhead.has_imported(backend)
+            known = None if is_first else self.known.of(step, config)  # an import is measured too
+            return LoadPlan(step, config, backend, device, known)
+
+    def load(self, plan: LoadPlan) -> tuple[Resident, Footprint]:
+        """Load and warm up; and measure, if the footprint is not known: then nothing else may load or unload meanwhile.
 
         Raises:
             LoadFailed, UnsupportedModel, InvalidArchive, DeviceFull: nothing of it stays in memory.
         """
-        try:
-            with self.peaks.during(step) as peak:
-                return self._load(step, peak)
-        except RoundhouseError as error:
-            _forget_frames(error)
-            raise
-        except MemoryError as error:
-            _forget_frames(error)
-            raise DeviceFull(step.name, CPU, said=f"{type(error).__name__}: {error}".rstrip(": ")) from error
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a model may call sys.exit
-            _forget_frames(error)
-            raise LoadFailed(f"model {step.name!r} failed to load: {type(error).__name__}: {error}") from error
-        finally:
-            memory.release_free_memory()
+        began = self.clock.now()
+        with _failing(plan.step):
+            try:
+                if isinstance(maker := self.backends[plan.backend], LazyBackend):
+                    with self.overhead.importing(plan.backend):
+                        maker.prepare()
+                measured = self._measured if plan.known_bytes is None else self._known
+                resident, charged, warm_up_s = measured(plan)
+            finally:
+                memory.release_free_memory()
+        if plan.device != CPU:  # the driver tells only what all processes use together: the prediction stands
+            charged[plan.device] = self._expected(plan).on(plan.device)
+        times = LoadTimes(self.clock.now() - began, warm_up_s)
+        return resident, Footprint(charged, times, mapped=mapped(plan.step, charged[CPU]))
 
-    def _load(self, step: Step, peak: Peak) -> tuple[Resident, Footprint]:
-        config = read_config(step)
-        require_supported(config, self.backends)
-        backend = backend_of(config)
-        device = place(config, backend, self.hardware)
-        expected = footprint.predicted(step, config, device)
-        if isinstance(maker := self.backends[backend], LazyBackend):
-            maker.prepare()
-        memory.release_free_memory()
-        activity, before = self.activity(), memory.anonymous_bytes()
-        peak.begin()  # after the line above, which counts exactly: to ask for the peak leaves a few free pages behind
-        callees = Callees(step, self.residents)
+    def _known(self, plan: LoadPlan) -> tuple[Resident, dict[Device, int], float]:
+        with self.peaks.during(plan.step):
+            resident, warm_up_s = self._make(plan)
+        return resident, {CPU: (plan.known_bytes or 0) + resident.outside_bytes()}, warm_up_s
+
+    def _measured(self, plan: LoadPlan) -> tuple[Resident, dict[Device, int], float]:
+        step = plan.step
+        with self.peaks.during(step) as peak:
+            memory.release_free_memory()
+            activity, before = self.activity(), memory.anonymous_bytes()
+            peak.begin()  # after the line above, which counts exactly: to ask for the peak leaves free pages behind
+            resident, warm_up_s = self._make(plan)
+            try:
+                memory.release_free_memory()
+                gained = memory.anonymous_bytes() - before + memory.mapped_bytes(step.directory)
+                gained += resident.outside_bytes()
+            except BaseException:
+                resident.close()
+                raise
+            is_disturbed = activity[1] > 0 or self.activity() != activity
+            expected = self._expected(plan).on(CPU)
+            amount = footprint.measured(step, gained, expected, is_disturbed=is_disturbed)
+            if not is_disturbed and not resident.outside_bytes():
+                self.known.remember(step.digest, amount)
+            peak.charged(amount)
+        return resident, {CPU: amount}, warm_up_s
+
+    def _make(self, plan: LoadPlan) -> tuple[Resident, float]:
+        """The step, warmed up; and the seconds which that took."""
+        step, config = plan.step, plan.config
         with memory.weights_apart():
-            loaded = maker.load(step, config, callees)
+            loaded = self.backends[plan.backend].load(step, config, Callees(step, self.residents))
         try:
-            instances = Instances(self._count(step, config))
-            resident = Resident(step, config, loaded, instances, device)
-            warm_up(resident, config, step.directory)
+            resident = Resident(step, config, loaded, Instances(self._count(step, config, plan.device)), plan.device)
+            warm_up_s = 0.0
+            if config.model_warmup and not plan.is_warmed_up_later:
+                began = self.clock.now()
+                warm_up(resident, config, step.directory)
+                warm_up_s = self.clock.now() - began
             if self.answers is not None and config.response_cache.enable:
                 resident.remember(self.answers)  # only now: nobody asks for what warms it up
-            memory.release_free_memory()
-            gained = memory.anonymous_bytes() - before + memory.map_in(step.directory) + loaded.outside_bytes()
         except BaseException:
             loaded.close()
             raise
-        is_disturbed = activity[1] > 0 or self.activity() != activity
-        charged = {CPU: footprint.measured(step, gained, expected.on(CPU), is_disturbed=is_disturbed)}
-        peak.charged(charged[CPU])
-        if device != CPU:  # the driver tells only what all processes use together: the prediction stands
-            charged[device] = expected.on(device)
-        return resident, Footprint(charged)
+        return resident, warm_up_s
 
-    def _count(self, step: Step, config: ModelConfig) -> int:
+    def _expected(self, plan: LoadPlan) -> Footprint:
+        return footprint.predicted(plan.step, plan.config, plan.device)
+
+    def _count(self, step: Step, config: ModelConfig, device: Device) -> int:
         """Instances; of an ensemble as many as could keep all its steps busy at once."""
         if backend_of(config) != "ensemble":
-            return count_instances(config)
+            return executions_at_once(config, device)
         callees = {digest for digest in step.calls.values() if digest in self.residents}
         return max(1, sum(self.residents[digest].concurrency for digest in callees))
 
@@ -99,11 +164,35 @@ class Loader:
 def read_config(step: Step) -> ModelConfig:
     """The step's config, under the name that the archive gives it. Raises InvalidArchive."""
     try:
-        config = parse(Path(step.directory, _CONFIG).read_text(encoding="utf-8"))
+        config = ModelConfig.FromString(_read(step.directory))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArchive(f"model {step.name!r} has no readable {_CONFIG}") from error
     config.name = step.name
     return config
+
+
+@lru_cache(maxsize=4096)
+def _read(directory: Path) -> bytes:
+    """A staged config never changes, and to read the text takes 2 ms, to read this none. Raises OSError."""
+    config = parse(Path(directory, _CONFIG).read_text(encoding="utf-8"))
+    serialized: bytes = config.SerializeToString()
+    return serialized
+
+
+@contextmanager
+def _failing(step: Step) -> Iterator[None]:
+    """Whatever a load raises -> our tree."""
+    try:
+        yield
+    except RoundhouseError as error:
+        _forget_frames(error)
+        raise
+    except MemoryError as error:
+        _forget_frames(error)
+        raise DeviceFull(step.name, CPU, said=f"{type(error).__name__}: {error}".rstrip(": ")) from error
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # a model may call sys.exit
+        _forget_frames(error)
+        raise LoadFailed(f"model {step.name!r} failed to load: {type(error).__name__}: {error}") from error
 
 
 def _forget_frames(error: BaseException | None) -> None:
