@@ -10,6 +10,7 @@ Not here: deciding what fits. That is residency's.
 import ctypes
 import gc
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ _TRIM_THRESHOLD_BYTES: Final = 32 << 20
 _ARENA_MAX: Final = 1
 
 _MAPPING: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ +(/.*)$")
+_weights_lock: Final = threading.Lock()
+_weights_count: Final = [0]  # loads under way: the setting below is the whole process's
 
 
 def tune_allocator() -> None:
@@ -48,11 +51,16 @@ def weights_apart() -> Iterator[None]:
     A graph of 8 MB with its weights inside peaks at 16 MB this way, and at 21 MB (in a server that has run for a while
     at 27 MB) without. Not smaller blocks: each is a mapping, of which a process may have 65,530.
     """
-    _set_mmap_threshold(_WEIGHTS_MMAP_THRESHOLD_BYTES)
+    with _weights_lock:
+        _weights_count[0] += 1
+        _set_mmap_threshold(_WEIGHTS_MMAP_THRESHOLD_BYTES)
     try:
         yield
     finally:
-        _set_mmap_threshold(_MMAP_THRESHOLD_BYTES)
+        with _weights_lock:
+            _weights_count[0] -= 1
+            if not _weights_count[0]:
+                _set_mmap_threshold(_MMAP_THRESHOLD_BYTES)
 
 
 def _set_mmap_threshold(threshold: int) -> None:
@@ -109,6 +117,11 @@ def _status_bytes(field: str) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field)), 0)
+
+
+def mapped_bytes(directory: Path) -> int:
+    """How many bytes of the files under `directory` are mapped."""
+    return sum(end - start for start, end in _mappings_of(directory))
 
 
 def map_in(directory: Path) -> int:

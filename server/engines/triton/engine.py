@@ -11,6 +11,8 @@ from server.domain.clock import Clock
 from server.domain.errors import EngineLost, RoundhouseError, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import CPU, Device, Footprint, Step, StepDigest
+from server.domain.sighting import Sighting
+from server.engines.load_turns import LoadTurns
 from server.engines.passing_bytes import guessed
 from server.engines.triton import memory
 from server.engines.triton.answers import answered
@@ -50,8 +52,9 @@ class TritonEngine:
         self._residents = Residents()
         self._stub_backends = {"python", *self._launcher.emulated}
         self._loading = Loading(self._residents, options, clock, self._stub_backends)
-        self._window = asyncio.Lock()
-        self._passing = 0
+        self._turns = LoadTurns()
+        self._passing: dict[StepDigest, int] = {}
+        self._unloads = self._unloading = 0
         self._clean_ups: set[asyncio.Task[None]] = set()
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -86,6 +89,7 @@ class TritonEngine:
             "pid": run.pid if run else None,
             "ready": self.is_ready,
             "restarts": self._supervisor.restarts,
+            "renewals": self._supervisor.renewals,
             "last_error": self._supervisor.last_error,
             "emulated_backends": list(self._launcher.emulated),
             "resident_steps": len(self._residents),
@@ -106,7 +110,37 @@ class TritonEngine:
 
     def passing_bytes(self) -> Mapping[Device, int]:
         """What the load under way may hold for a moment above what it is charged with."""
-        return {CPU: self._passing}
+        return {CPU: sum(self._passing.values())}
+
+    async def observe(self) -> Sighting | None:
+        """Measure tritonserver and its Python processes, while nothing loads or unloads. See `EngineLifecycle`."""
+        async with self._turns.turn(alone=True):
+            run, unloads = self._supervisor.current, self._unloads
+            if run is None or self._clean_ups or self._unloading:
+                return None
+            steps = {resident.step.digest: resident.model for resident in self._residents}
+            folders = [run.repository.folder / model for model in steps.values()]
+            staged = [resident.step.directory for resident in self._residents]
+            held = await asyncio.to_thread(memory.family_bytes, run.pid, folders, staged)
+            if self._supervisor.current is not run or self._unloads != unloads:
+                return None
+            return Sighting(frozenset(steps), {CPU: held}, {CPU: run.empty_bytes})
+
+    @property
+    def can_renew(self) -> bool:
+        """Tritonserver is a process of its own."""
+        return True
+
+    async def renew(self) -> None:
+        """Restart tritonserver while nobody uses it. See `EngineLifecycle`."""
+        async with self._turns.turn(alone=True):
+            try:
+                await self._supervisor.renew(self._forget_residents, self._options.start_timeout_s)
+            except EngineLost as error:
+                _log.warning("tritonserver was stopped to be renewed, and is not up yet: %s", error)
+
+    def _forget_residents(self) -> None:
+        self._residents.clear()
 
     def predict(self, step: Step) -> Footprint:
         """What `step` will take; see `memory.predict`. Raises InvalidArchive if its config does not parse."""
@@ -116,10 +150,13 @@ class TritonEngine:
         return memory.predict(step, config, is_stub=step.backend in self._stub_backends, gpus=self._options.gpus)
 
     async def load(self, step: Step) -> Footprint:
-        """Load `step`, one at a time so that what it takes can be told from what others take. See `Engine.load`."""
-        async with self._window:
+        """Load `step`; alone where it has to be measured, to tell what it takes from what others take.
+
+        See `Engine.load`.
+        """
+        async with self._turns.turn(alone=not step.predicted.is_measured):
             run = await self._supervisor.running(self._options.start_timeout_s)
-            self._passing = guessed(step)
+            self._passing[step.digest] = guessed(step)
             try:
                 resident, footprint = await self._loading.load(run, step, self.predict(step))
             except asyncio.CancelledError:
@@ -129,7 +166,7 @@ class TritonEngine:
                 await self._supervisor.noticed(run, _NOTICE_S)
                 raise
             finally:
-                self._passing = 0
+                del self._passing[step.digest]
             if self._supervisor.current is not run:
                 raise EngineLost(f"tritonserver died while step {step.name!r} was loading")
             self._residents.add(resident)
@@ -140,7 +177,12 @@ class TritonEngine:
         resident = self._residents.pop(digest)
         run = self._supervisor.current
         if resident is not None and run is not None:
-            await self._loading.unload(run, resident.model)
+            self._unloads += 1
+            self._unloading += 1
+            try:
+                await self._loading.unload(run, resident.model)
+            finally:
+                self._unloading -= 1
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -8,6 +8,7 @@ from typing import Final
 from server.domain.clock import Clock
 from server.domain.errors import EngineLost
 from server.domain.model import CPU, Device, Footprint, Step
+from server.engines.process_memory import own_bytes
 from server.engines.triton import memory, plan_host
 from server.engines.triton.errors import Refused, ServerGone, Subject, load_error
 from server.engines.triton.options import TritonOptions
@@ -39,7 +40,7 @@ class Loading:
         self._stub_backends = frozenset(stub_backends)
 
     async def load(self, run: ServerRun, step: Step, predicted: Footprint) -> tuple[Resident, Footprint]:
-        """Load `step`, and measure what it took. Nothing else may load meanwhile, or it is counted as well.
+        """Load `step`, and measure what it took, where no earlier load did: then nothing else may load meanwhile.
 
         Raises:
             LoadFailed, UnsupportedModel, InvalidArchive, DeviceFull, EngineLost: as `Engine.load`.
@@ -48,7 +49,7 @@ class Loading:
         resident = Resident(step, self._residents.name_for(step), main_device(predicted))
         calls = self._residents.names_of_calls(step)
         await asyncio.to_thread(run.repository.place, step, resident.model, calls)
-        before = await asyncio.to_thread(memory.process_bytes, run.pid)
+        before = 0 if step.predicted.is_measured else await asyncio.to_thread(own_bytes, run.pid)
         try:
             await self._watch(run, resident, asyncio.ensure_future(run.grpc.load(resident.model)))
         except Refused as refused:
@@ -57,7 +58,9 @@ class Loading:
             raise load_error(refused, subject) from refused
         except ServerGone as gone:
             raise EngineLost(f"tritonserver died while step {step.name!r} was loading") from gone
-        return resident, await asyncio.to_thread(_measured, run, resident.model, before, predicted)
+        if step.predicted.is_measured:
+            return resident, Footprint(step.predicted.bytes_by_device)
+        return resident, await asyncio.to_thread(_measured, run, resident, before, predicted)
 
     async def unload(self, run: ServerRun, model: str) -> None:
         """Unload and wait until everything is gone; a server that dies meanwhile has freed it as well."""
@@ -117,8 +120,8 @@ def main_device(footprint: Footprint) -> Device:
     return max(footprint.bytes_by_device, key=footprint.on, default=CPU)
 
 
-def _measured(run: ServerRun, model: str, before: int, predicted: Footprint) -> Footprint:
+def _measured(run: ServerRun, resident: Resident, before: int, predicted: Footprint) -> Footprint:
     """Host memory is measured: the model's stubs, and what tritonserver itself grew by. GPUs are as predicted."""
-    grown = max(0, memory.process_bytes(run.pid) - before)
-    taken = grown + memory.stub_bytes(run.pid, run.repository.folder / model)
+    grown = max(0, own_bytes(run.pid) - before)
+    taken = grown + memory.step_bytes(run.pid, run.repository.folder / resident.model, resident.step.directory)
     return Footprint({**predicted.bytes_by_device, CPU: taken})

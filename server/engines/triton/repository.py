@@ -4,20 +4,23 @@ Triton loads a step again when the modification time of any file or folder below
 Files are hard links to the staged ones where the file system allows it, links otherwise.
 """
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from server.archive.model_config import ModelConfig, parse, render
-from server.domain.errors import InvalidArchive
+from server.domain.errors import DiskFull, InvalidArchive
 from server.domain.model import Step
 from server.engines.triton.config_rewrite import CALLS_FILE, FILE_BY_BACKEND, calls_wiring, rewrite
 
 _STEP_FILES: Final = Path(__file__).parent / "step_files"
 _BYTECODE: Final = "__pycache__"
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CONFIG: Final = "config.pbtxt"
 
 
@@ -38,12 +41,20 @@ class StagedRepository:
 
         Raises:
             InvalidArchive: its config does not parse, or names a model the archive lacks.
-            OSError: the folder cannot be written.
+            DiskFull: there is no room for it; nothing of it stays.
+            OSError: the folder cannot be written for another reason.
         """
         if (self.folder / name).is_dir():
             return
         draft = self._incoming / name
         shutil.rmtree(draft, ignore_errors=True)
+        try:
+            with telling_of_a_full_disk(step.name):
+                self._place(step, name, calls, draft)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)  # where it was placed it is not there any more
+
+    def _place(self, step: Step, name: str, calls: Mapping[str, str], draft: Path) -> None:
         author = parse((step.directory / _CONFIG).read_text())
         self._check_model_file(step, author)
         _link_tree(step.directory, draft, is_python=step.backend == "python")
@@ -73,6 +84,17 @@ class StagedRepository:
     def remove(self, name: str) -> None:
         """Forget a step that Triton has unloaded. Unknown names are ignored."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+@contextmanager
+def telling_of_a_full_disk(step: str) -> Iterator[None]:
+    """Turn the system's error into DiskFull: a full disk may have room soon, and is no fault of the step's content."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise DiskFull(f"no room left on the disk to hand step {step!r} to tritonserver") from error
+        raise
 
 
 def _link_tree(source: Path, target: Path, *, is_python: bool) -> None:

@@ -4,7 +4,7 @@ A step's name follows from its digest. Where a Python process died, Triton never
 for the rest of the run, also for everything that calls it, and the next load takes a numbered one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from server.domain.errors import EngineLost
@@ -36,6 +36,9 @@ class Residents:
     def author_names(self) -> Mapping[str, str]:
         """For error messages: what authors call the steps, by the unnumbered names in Triton."""
         return self._author_names
+
+    def __iter__(self) -> Iterator[Resident]:
+        return iter(list(self._by_digest.values()))
 
     def get(self, digest: StepDigest) -> Resident | None:
         """The step if it is there."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from server.domain.clock import Clock
 from server.domain.errors import EngineLost
+from server.engines.process_memory import own_bytes
 from server.engines.triton import backend_folder
 from server.engines.triton.discovery import Installation
 from server.engines.triton.flags import ServerFlags
@@ -37,6 +38,8 @@ class ServerRun:
         self.grpc = grpc
         self.repository = repository
         self.version = ""
+        self.empty_bytes = 0
+        """What the process took when it was up and no step was in it."""
         self.is_wedged = False
         """Whether it holds a model that it can never unload, and so cannot end in peace."""
 
@@ -65,6 +68,7 @@ class ServerRun:
                 raise EngineLost(f"tritonserver was not ready within {timeout_s:g} s:\n{self.log.last(_LINES_TOLD)}")
             await asyncio.sleep(_READY_POLL_S)
         self.version = await self.http.version()
+        self.empty_bytes = await asyncio.to_thread(own_bytes, self.pid)
 
     def kill(self) -> None:
         """Kill it, as if it had died by itself."""

@@ -55,6 +55,8 @@ class Supervisor(Generic[RunningT]):
         self._task: asyncio.Task[None] | None = None
         self.current: RunningT | None = None
         self.restarts = 0
+        self.renewals = 0
+        """Restarts on purpose."""
         self.last_error = ""
 
     async def start(self) -> None:
@@ -87,6 +89,39 @@ class Supervisor(Generic[RunningT]):
         if self.current is None:
             raise EngineLost("tritonserver is not running" + (f": {self.last_error}" if self.last_error else ""))
         return self.current
+
+    async def renew(self, emptied: Callable[[], None], timeout_s: float) -> None:
+        """End the current run on purpose, and start another; nobody is told of a death. Waits until it is up.
+
+        `emptied` is called as soon as the old run takes no more work. Where there is no run, one is being started
+        already. Raises EngineLost: none came up within `timeout_s` (it is tried on), or the supervisor was stopped.
+        """
+        keeper, running = self._task, self.current
+        if keeper is not None and running is not None:
+            self.current = None
+            self._up.clear()
+            emptied()
+            self._task = asyncio.create_task(self._replace(keeper, running))
+        await self.running(timeout_s)
+
+    async def _replace(self, keeper: "asyncio.Task[None]", running: RunningT) -> None:
+        keeper.cancel()
+        await asyncio.wait({keeper})
+        stopping = asyncio.ensure_future(running.stop())
+        try:
+            await asyncio.shield(stopping)
+        finally:
+            await stopping  # to its end, also where the whole server goes down meanwhile
+        self.renewals += 1
+        try:
+            fresh = await self._launch()
+        except Exception as error:
+            self.last_error = str(error)
+            _log.warning("tritonserver did not start: %s", error)
+            fresh = await self._restart(0.0)
+        else:
+            self._take(fresh)
+        await self._keep_running(fresh)
 
     async def noticed(self, running: RunningT, timeout_s: float) -> None:
         """Wait until the death of `running`, of which the caller has seen signs, has been told to everybody."""

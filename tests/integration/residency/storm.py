@@ -49,6 +49,8 @@ class Storm:
     load_ms: list[float] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     evictions: dict[tuple[float, str], Any] = field(default_factory=dict)
+    drifts: list[float] = field(default_factory=list)
+    """What the server measured at quiet moments, and was not charged, by what was charged; once for each look at it."""
 
     @property
     def figures(self) -> str:
@@ -89,6 +91,13 @@ def archive_name(index: int) -> str:
     return f"a{index:02}"
 
 
+def drifts_in(residency: Any) -> list[float]:
+    """The drift that the server saw last, as a share of what is charged; nothing where little was in memory."""
+    cpu = residency["devices"].get("cpu", {})
+    is_full = cpu.get("expected_bytes", 0) > 0.7 * cpu.get("budget_bytes", 0) > 0
+    return [cpu["drift_bytes"] / cpu["expected_bytes"]] if is_full else []
+
+
 def storm(server: LiveServer, mix: Sequence[int], start: ProcessMemory) -> Storm:
     """Ask for the archives of `mix`, sixteen at a time; every answer is checked against its own archive's numbers."""
     found, clock, is_over = Storm(), SystemClock(), threading.Event()
@@ -116,6 +125,7 @@ def storm(server: LiveServer, mix: Sequence[int], start: ProcessMemory) -> Storm
                 charged = max(charged_bytes(before), charged_bytes(after))
                 most, least = max(map(most_bytes, (before, after))), min(map(least_bytes, (before, after)))
                 found.looks.append(Look(charged, most, least, grown))
+                found.drifts += drifts_in(after)
                 found.evictions.update({(each["at"], each["archive"]): each for each in after["evictions"]})
 
     with ThreadPoolExecutor(CLIENTS + 1) as pool:

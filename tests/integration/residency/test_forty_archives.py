@@ -27,6 +27,8 @@ ZIPF = 1.5
 TOLERANCE = 0.15
 QUANTILE = 0.99
 """Of the looks, so many are within the tolerance. Seen: all of them in three storms (1,025), the worst at 1.08."""
+MEASURED_TOLERANCE, MEASURED_QUANTILE = 0.1, 0.95
+"""Seen: 899 of 900 measurements in five minutes, and no more than 0.092 but for that one."""
 RETURNED_BYTES = 8_000_000
 """Sixteen connections, their threads and the holes of the allocator: what stays after a storm, and does not grow."""
 
@@ -73,7 +75,7 @@ def test_charged_bytes_never_exceed_the_budget(stormed: Storm) -> None:
 
 
 def test_the_process_holds_what_the_ledger_says_during_the_storm(stormed: Storm) -> None:
-    """At every look but one in a hundred, and by what is charged alone in the median.
+    """At every look but one in a hundred, whatever moment it hits.
 
     The ledger charges from before a load until after an unload, so single moments lie below it by what is on its way
     (`in_transit_bytes`); and the one load under way holds its file, the weights and its own copy at once above it
@@ -82,7 +84,15 @@ def test_the_process_holds_what_the_ledger_says_during_the_storm(stormed: Storm)
     astray = [look for look in stormed.settled if abs(look.nearest - 1) > TOLERANCE]
 
     assert len(astray) <= (1 - QUANTILE) * len(stormed.settled), astray
-    assert abs(stormed.median_ratio - 1) <= TOLERANCE
+
+
+def test_what_the_server_measures_is_what_it_charged(stormed: Storm) -> None:
+    """At its own quiet moments, soon after loads and unloads: exact on both sides, but for requests under way."""
+    worst = np.quantile(np.abs(stormed.drifts), MEASURED_QUANTILE)
+    print(f"\n[figures] drift at quiet moments: {min(stormed.drifts):+.3f} to {max(stormed.drifts):+.3f}")
+
+    assert len(stormed.drifts) > 10
+    assert worst <= MEASURED_TOLERANCE
 
 
 def test_the_ledger_says_how_much_a_load_holds_in_passing(stormed: Storm) -> None:

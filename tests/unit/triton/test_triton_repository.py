@@ -1,14 +1,16 @@
 """What tritonserver finds on disk for a staged step."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from server.archive.model_config import parse, render
-from server.domain.errors import EngineLost, InvalidArchive
+from server.domain.errors import DiskFull, EngineLost, InvalidArchive
 from server.domain.model import ModelSignature, Step
 from server.engines.triton.config_rewrite import instance_devices, rewrite
-from server.engines.triton.repository import StagedRepository
+from server.engines.triton.repository import StagedRepository, telling_of_a_full_disk
 from server.engines.triton.residents import Resident, Residents
 from tests.golden.golden import check
 
@@ -142,3 +144,19 @@ def test_a_new_run_starts_with_fresh_names():
     table.broken("rh_" + "b" * 32)
     assert table.clear() == [TOKENIZER]
     assert table.name_for(steps["encoder"]) == "rh_" + "b" * 32
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_as_such_and_not_as_a_fault_of_the_step(number):
+    with pytest.raises(DiskFull, match="encoder") as caught, telling_of_a_full_disk("encoder"):
+        raise OSError(number, os.strerror(number), "/secret/place")
+    assert "/secret" not in str(caught.value)
+
+
+def test_another_trouble_with_the_disk_stays_what_it_is_and_leaves_nothing_half_placed(tmp_path):
+    source = write(tmp_path / "echo", f'name: "echo" backend: "python" {TENSORS}', model__py="pass")
+    repository = StagedRepository(tmp_path / "run")
+    repository.folder.rmdir()
+    with pytest.raises(FileNotFoundError):
+        repository.place(step(source), "rh_1", {})
+    assert list((tmp_path / "run" / "incoming").iterdir()) == []

@@ -20,6 +20,7 @@ from server.engines.embedded.python_steps.questions import (
 from server.engines.embedded.python_steps.requests import Caller
 from server.engines.embedded.python_steps.wire import ConnectionLost, Frame
 from server.engines.embedded.python_steps.worker_process import Spawner, WorkerProcess
+from server.engines.process_memory import mapped_below
 
 _log = logging.getLogger(__name__)
 _CANCEL_GRACE_S: Final = 5.0
@@ -193,8 +194,10 @@ class IsolatedInstance:
             self._note_death(worker.end())
 
     def outside_bytes(self) -> int:
-        """The worker's memory."""
-        return self._worker.memory_bytes() if self._is_loaded else 0
+        """The worker's memory, and what it maps of the step's own files."""
+        if not self._is_loaded:
+            return 0
+        return self._worker.memory_bytes() + mapped_below([self._launch.directory], self._worker.pid)
 
     def close(self) -> None:
         """Let the model finalise, and end its process."""

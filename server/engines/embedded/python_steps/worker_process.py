@@ -16,6 +16,7 @@ import server
 from server.domain.clock import Clock
 from server.engines.embedded.python_steps.output_log import OutputLog
 from server.engines.embedded.python_steps.wire import Connection
+from server.engines.process_memory import own_bytes
 
 _MODULE: Final = "server.engines.embedded.python_steps.worker"
 _IMPORT_ROOT: Final = str(Path(server.__file__).resolve().parents[1])
@@ -121,14 +122,8 @@ class WorkerProcess:
             os.close(descriptor)
 
     def memory_bytes(self) -> int:
-        """Its proportional set size: what it shares with others counts in part. 0 where it is gone."""
-        try:
-            for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-                if line.startswith("Pss:"):
-                    return int(line.split()[1]) * 1024
-        except OSError:
-            pass
-        return 0
+        """Its own memory, libraries not included. 0 where it is gone."""
+        return own_bytes(self.pid)
 
 
 def _told(return_code: int) -> str:
