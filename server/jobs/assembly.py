@@ -1,5 +1,6 @@
 """Puts asynchronous inference together, with boto3's clients. Blocking: boto3 takes a moment to read its models."""
 
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -21,7 +22,9 @@ from server.store.s3_options import S3Options
 from server.store.threads import StoreThreads
 
 
-def assemble(options: AsyncOptions, invoke: Invoke, clock: Clock) -> AsyncJobs:
+def assemble(
+    options: AsyncOptions, invoke: Invoke, clock: Clock, is_resident: Callable[[str], bool] = lambda _: False
+) -> AsyncJobs:
     """Make what `main` hands to the surfaces. Raises ValueError for what is no S3 folder, or no SNS topic."""
     output = S3Folder.read(options.output)
     places = Places(
@@ -35,10 +38,10 @@ def assemble(options: AsyncOptions, invoke: Invoke, clock: Clock) -> AsyncJobs:
     s3 = S3Options(output.bucket, endpoint_url=options.s3_endpoint_url, transfer_threads=parallel)
     objects = S3Objects(s3.client, threads, options.max_input_bytes)
     journal = Journal(JournalFiles(options.journal_dir))
-    worker = Worker(
-        Processing(invoke, objects, journal, threads), objects, _notifier(options, threads), journal, threads, clock
-    )
-    return AsyncJobs(worker, journal, threads, clock, JobOptions(places, options.concurrency, options.queue_limit))
+    processing = Processing(invoke, objects, journal, threads, clock.wall, options.reorder_s)
+    worker = Worker(processing, objects, _notifier(options, threads), journal, threads, clock)
+    job_options = JobOptions(places, options.concurrency, options.queue_limit, options.reorder_s)
+    return AsyncJobs(worker, journal, threads, clock, job_options, is_resident=is_resident)
 
 
 def _notifier(options: AsyncOptions, threads: StoreThreads) -> Notifier:

@@ -31,6 +31,8 @@ class JobOptions:
     places: Places
     concurrency: int = 4
     queue_limit: int = 1000
+    reorder_s: float = 0.0
+    """How old a job may become while others pass it whose archive is in memory."""
 
 
 class AsyncJobs:
@@ -44,6 +46,7 @@ class AsyncJobs:
         clock: Clock,
         options: JobOptions,
         new_id: Callable[[], str] = lambda: str(uuid4()),
+        is_resident: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._worker = worker
         self._journal = journal
@@ -51,7 +54,7 @@ class AsyncJobs:
         self._clock = clock
         self._options = options
         self._new_id = new_id
-        self._queue = JobQueue(options.queue_limit)
+        self._queue = JobQueue(options.queue_limit, options.reorder_s, is_resident)
         self._starts: dict[str, int] = {}
         self._accepting: dict[str, asyncio.Task[None]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -147,7 +150,7 @@ class AsyncJobs:
     def _work(self) -> None:
         """Begin as many jobs as may be under way."""
         while not self._is_draining and len(self._running) < self._options.concurrency:
-            job = self._queue.take()
+            job = self._queue.take(self._clock.wall())
             if job is None:
                 return
             task = asyncio.create_task(self._carry_out(job))

@@ -16,5 +16,6 @@ class AsyncOptions:
     s3_endpoint_url: str | None = None
     concurrency: int = 4
     queue_limit: int = 1000
+    reorder_s: float = 60.0
     max_input_bytes: int = 1 << 30
     inputs: tuple[str, ...] = ()

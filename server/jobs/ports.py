@@ -21,8 +21,10 @@ class Answered(Protocol):
 class Invoke(Protocol):
     """`Dispatcher.invoke`."""
 
-    def __call__(self, name: str, payload: Payload, timeout_s: float | None = None) -> Awaitable[Answered]:
-        """Answer one request."""
+    def __call__(
+        self, name: str, payload: Payload, timeout_s: float | None = None, patience_s: float = 0.0
+    ) -> Awaitable[Answered]:
+        """Answer one request, which can wait `patience_s` rather than disturb others."""
         ...
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +44,18 @@ class Finding:
 class Processing:
     """Turns jobs into findings."""
 
-    def __init__(self, invoke: Invoke, objects: ObjectStore, journal: Journal, threads: StoreThreads) -> None:
+    def __init__(
+        self,
+        invoke: Invoke,
+        objects: ObjectStore,
+        journal: Journal,
+        threads: StoreThreads,
+        wall: Callable[[], float] = lambda: 0.0,
+        patience_s: float = 0.0,
+    ) -> None:
+        """`patience_s`: a job that is younger, by the clock `wall`, waits rather than have others evicted."""
+        self._wall = wall
+        self._patience_s = patience_s
         self._invoke = invoke
         self._objects = objects
         self._journal = journal
@@ -84,7 +95,8 @@ class Processing:
 
     async def _tried(self, job: Job) -> Finding:
         payload = await self._payload(job)
-        served = await self._invoke(job.archive, payload, job.timeout_s)
+        patience_s = min(self._patience_s, job.accepted_at + self._patience_s - self._wall())
+        served = await self._invoke(job.archive, payload, job.timeout_s, max(0.0, patience_s))
         answer = served.answer
         return Finding(Outcome(Status.COMPLETED, answer.content_type), answer.body)
 

@@ -1,21 +1,31 @@
-"""Accepted jobs in the order in which they came: waiting and running, at most so many. No I/O, no clock, no await."""
+"""Accepted jobs, waiting and running, at most so many. No I/O, no clock, no await."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from server.domain.errors import InvalidHeader, Overloaded
 from server.jobs.async_inference import Job
 from server.jobs.locations import S3Location
+from server.jobs.order import Situation, next_job
 
 RETRY_AFTER_S = 5.0
 
 
 class JobQueue:
-    """First in, first out. A job is in it from its acceptance to its end, so that two never write the same object."""
+    """A job is in it from its acceptance to its end, so that two never write the same object.
 
-    def __init__(self, limit: int) -> None:
+    First in, first out, but for jobs that may pass others since their archive is in memory (`order.py`), until those
+    are `age_bound_s` old; 0: they may not.
+    """
+
+    def __init__(
+        self, limit: int, age_bound_s: float = 0.0, is_resident: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._limit = limit
+        self._age_bound_s = age_bound_s
+        self._is_resident = is_resident
+        self._last = ""
         self._accepting: set[str] = set()
         self._waiting: deque[Job] = deque()
         self._running: dict[str, Job] = {}
@@ -76,16 +86,21 @@ class JobQueue:
         self._accepting.discard(job.id)
         self._waiting.append(job)
 
-    def take(self) -> Job | None:
-        """Begin the job that waits longest; `None` where none does."""
+    def take(self, now: float = 0.0) -> Job | None:
+        """Begin the job that is next at `now` (seconds since the epoch); `None` where none waits."""
         if not self._waiting:
             return None
-        job = self._waiting.popleft()
+        under_way = {each.archive for each in self._running.values()}
+        situation = Situation(now, self._is_resident, under_way, self._last)
+        position = next_job(self._waiting, situation, self._age_bound_s)
+        job = self._waiting[position]
+        del self._waiting[position]
         self._running[job.id] = job
+        self._last = job.archive
         return job
 
     def show_waiting(self, most: int) -> Iterator[Job]:
-        """The jobs that come next."""
+        """The jobs that wait longest."""
         return islice(self._waiting, most)
 
     def show_running(self) -> Iterator[Job]:

@@ -1,4 +1,4 @@
-"""One pass over everybody who wants room: first come, first served, and nobody waits beside free room.
+"""One pass over everybody who wants room: first come, first served, and nobody waits beside free room for long.
 
 Each pass starts from scratch: archives that drain for somebody are reprieved, then every claim, in order, takes what it
 needs from the pool (what is free plus what is on its way back) and lets victims go for what is missing. A claim that
@@ -10,21 +10,37 @@ went away, or room that came from elsewhere, thus spares its victims without any
    are never idle cannot starve it. Those that drained before come first, so that draining gets somewhere.
 
 Claims beyond what can be loaded soon do not evict yet: what they would evict may serve requests until then.
+
+Room that is coming back is kept for those who came first. Where that takes long, since leases are out, an archive that
+fits at once may pass them, a few times altogether: so a large archive keeps nobody waiting for minutes, and is not
+starved by small ones. Patient claims and orders come after all others and disturb nobody.
+
+A group at its quota lets archives of its own go, by the same rules; who waits for that keeps no other group waiting.
 """
 
-from collections.abc import Collection, Iterator
-from itertools import chain, islice
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
 
 from server.domain.errors import DeviceFull
-from server.domain.model import Device, StagedArchive, StepDigest
+from server.domain.model import Device, StagedArchive, Step, StepDigest
+from server.residency.candidates import Reach, candidates
 from server.residency.house import MOST_CONSIDERED, House, Reasons
 from server.residency.ledger import Room, add, fits, shortage
+from server.residency.quotas import GroupRoom, over_quota
 from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.states import ArchiveState
 from server.residency.victims import choose
 
-IDLE, GUARDED, OLD_CONTENT, OLD_IN_USE, DRAINED, IN_USE = range(6)
-"""Ranks of candidates: who of a lower rank can leave leaves first."""
+
+def settle_claims(house: House) -> Collection[StepDigest]:
+    """One pass, where anybody wants room or has to leave. Returns the steps to keep although no archive holds them."""
+    inventory = house.inventory
+    is_over = house.overdrawn or inventory.ledger.is_over
+    has_stalled = any(record.is_stalled for record in inventory.in_state(ArchiveState.LOADING))
+    if house.waiting.queue or is_over or has_stalled or inventory.is_any(ArchiveState.DRAINING):
+        return Claims(house).settle()
+    return ()
 
 
 class Claims:
@@ -39,14 +55,22 @@ class Claims:
         self._coming: set[StepDigest] = set(self._inventory.loose)
         self._free = self._inventory.ledger.free()
         self._pool = self._inventory.ledger.free()
-        add(self._pool, self._inventory.charge_of(self._inventory.loose.values()))
+        self._outlook = self._inventory.outlook()
+        """As it will be when what was decided until now has happened; the pool is what is free then."""
+        add(self._pool, self._outlook.go(self._inventory.loose.values()))
         self._kept: set[StepDigest] = set()
         self._claimed: set[StepDigest] = set()
         self._beyond_reach: set[StepDigest] = set()
         loading = self._inventory.in_state(ArchiveState.LOADING)
         self._slots = house.options.max_parallel_loads + 1 - len(loading)
         self._is_quiet = not self._inventory.is_moving and all(record.is_stalled for record in loading)
-        self._is_blocked = False
+        self._blocked: list[str] = []
+        """Keys of those who came first and wait for room; nobody of them is patient."""
+        self._waits_long = False
+        """Whether any of them waits for leases to come back, or for loads to end."""
+        self._groups: dict[str, GroupRoom] = {}
+        self._group_claims: dict[str, dict[StepDigest, Step]] = {}
+        """By group: the steps of those who wait for the group's own room."""
 
     def settle(self) -> Collection[StepDigest]:
         """Serve every claim that can be served, and make room for those that cannot yet."""
@@ -55,27 +79,35 @@ class Claims:
             for step in record.steps:
                 if step.extra is not None and record.state is ArchiveState.LOADING:
                     self._retry(record, step, step.extra)
-        for key, archive in list(self._house.waiting.queue.items()):
-            present = self._inventory.archives.get(key)
-            if present is None:
+        for archive in self._house.waiting.in_turn():
+            present = self._inventory.archives.get(archive.key)
+            if present is not None and present.state is ArchiveState.RESIDENT:
+                # It drained for somebody who does not need it any more.
+                self._house.grant(self._house.waiting.dismiss(archive.key), present, "resident")
+            elif present is None and self._may_ever_fit(archive) and self._has_group_room(archive):
                 self._claim(archive)
-            elif present.state is ArchiveState.RESIDENT:  # it drained for somebody who does not need it any more
-                self._house.grant(self._house.waiting.dismiss(key), present, "resident")
         return self._kept
 
     def _pay_back(self) -> None:
         """A measurement above its prediction overdrew a device: idle archives leave until it is within budget."""
         over = shortage(self._pool, self._pool)
         if over:
-            self._make_room(over, self._candidates(None, has_busy=False), "over budget", "", is_partial=True)
+            self._make_room(over, self._candidates(None, Reach.AT_REST), "over budget", "", is_partial=True)
+        for group in sorted(self._house.overdrawn):
+            limits = self._house.terms.limits(group, self._inventory.ledger.budgets)
+            room = GroupRoom(self._house, group, limits, {}) if limits is not None else None
+            if room is None or not room.missing():
+                self._house.overdrawn.discard(group)
+            else:
+                self._make_group_room(room, self._candidates(None, Reach.AT_REST, group), None)
 
     def _retry(self, record: ArchiveRecord, step: StepRecord, extra: Room) -> None:
         """A step met an out of memory: load it again once `extra` is free, or as much of it as can be freed at all."""
         add(self._pool, extra, sign=-1)
         short = shortage(self._pool, extra)
         if short:
-            candidates = self._candidates(record.archive, has_busy=True)
-            self._make_room(short, candidates, "out of memory", record.archive.name, is_partial=True)
+            others = self._candidates(record.archive, Reach.FIRST)
+            self._make_room(short, others, "out of memory", record.archive.name, is_partial=True)
         lacking = shortage(self._pool, extra)
         add(self._pool, lacking)
         reachable = {device: amount - lacking.get(device, 0) for device, amount in extra.items()}
@@ -85,69 +117,135 @@ class Claims:
             self._inventory.grow(step, need)
             self._is_quiet = False
         else:
-            self._is_blocked = True
+            self._blocked.append(record.archive.key)
+
+    def _may_ever_fit(self, archive: StagedArchive) -> bool:
+        """Refuse what is larger than a device's budget, or alone larger than its group's quota."""
+        total, budgets = self._inventory.total(archive), self._inventory.ledger.budgets
+        over = over_quota(budgets, total)
+        if over is not None:
+            self._refuse(archive, over, total[over])
+            return False
+        group = self._house.terms.of(archive.name).group
+        quota = self._house.terms.limits(group, budgets)
+        over = over_quota(quota, total) if quota is not None else None
+        if over is not None:
+            self._refuse(archive, over, total[over], quota, group)
+        return over is None
+
+    def _has_group_room(self, archive: StagedArchive) -> bool:
+        """Whether its group may take the archive now; if not, make room inside the group. Groups differ: no order."""
+        group = self._house.terms.of(archive.name).group
+        room = self._group_room(group)
+        if room is None:
+            return True
+        lack, is_urgent = room.missing(archive), self._house.waiting.is_urgent(archive.key)
+        is_first = is_urgent and group not in self._group_claims
+        if lack and (is_first or self._slots > 0):
+            reach = Reach.FIRST if is_first else Reach.AT_REST if is_urgent else Reach.PATIENT
+            self._make_group_room(room, self._candidates(archive, reach, group), archive)
+        still_lacking = room.missing(archive)
+        if not still_lacking and room.has_room_now(archive):
+            return True
+        if still_lacking and is_first and not room.is_moving:  # the rest is pinned
+            device = min(still_lacking)
+            self._refuse(archive, device, self._inventory.total(archive).get(device, 0), room.limits, group)
+        elif is_urgent:
+            self._group_claims.setdefault(group, {}).update({step.digest: step for step in archive.steps})
+        return False
 
     def _claim(self, archive: StagedArchive) -> None:
-        total, budgets = self._inventory.total(archive), self._inventory.ledger.budgets
-        for device, amount in total.items():
-            if amount > budgets[device]:
-                self._refuse(archive, device, amount)
-                return
+        is_urgent = self._house.waiting.is_urgent(archive.key)
+        is_first = is_urgent and not self._blocked
         own = {step.digest for step in archive.steps}
-        need = self._inventory.need(archive, besides=self._coming, but=self._claimed)  # shared claims count once
+        need = self._inventory.need(archive, self._coming, self._claimed, self._outlook)  # shared claims count once
         self._coming -= own
         add(self._pool, need, sign=-1)
         short = shortage(self._pool, need)
-        is_first = not self._is_blocked
         if short and (is_first or self._slots > 0):
-            candidates = self._candidates(archive, has_busy=is_first)
-            self._make_room(short, candidates, "room", archive.name, keep=own)
+            reach = Reach.FIRST if is_first else Reach.AT_REST if is_urgent else Reach.PATIENT
+            self._make_room(short, self._candidates(archive, reach), "room", archive.name, keep=own)
         is_covered = not shortage(self._pool, need) and own.isdisjoint(self._beyond_reach)
-        if is_covered and fits(self._inventory.need(archive), self._free) and not self._inventory.is_unloading(archive):
+        can_begin = fits(self._inventory.need(archive), self._free) and not self._inventory.is_unloading(archive)
+        if is_covered and can_begin:
             self._admit(archive)
         elif is_first and not is_covered and self._is_quiet and own.issuperset(self._inventory.loose):
             add(self._pool, need)
+            self._inventory.withdraw(archive, self._outlook)
+            total = self._inventory.total(archive)
             self._refuse(archive, min(short), total[min(short)])  # the rest is pinned
+        elif is_urgent and can_begin and self._may_pass(own):
+            for key in self._blocked:
+                self._house.waiting.passed(key)
+            self._admit(archive)
         else:
-            self._is_blocked = True
-            self._slots -= 1
-            self._claimed |= own
-            if is_first or is_covered:
-                self._kept |= own
-            else:  # what it shares with those who leave has to make room for those before it
-                self._beyond_reach |= own.difference(self._inventory.steps) | own.intersection(self._inventory.loose)
+            self._wait(archive.key, own, is_covered=is_covered, is_urgent=is_urgent)
 
-    def _refuse(self, archive: StagedArchive, device: Device, needed: int) -> None:
-        error = DeviceFull(archive.name, device, needed, self._inventory.ledger.budgets[device])
+    def _may_pass(self, own: AbstractSet[StepDigest]) -> bool:
+        """Whether those who came first wait so long that room which they do not have yet may be used meanwhile."""
+        passes, most = self._house.waiting.passes, self._house.options.max_passes
+        return (
+            self._waits_long
+            and own.isdisjoint(self._inventory.loose)
+            and all(passes.get(key, 0) < most for key in self._blocked)
+        )
+
+    def _wait(self, key: str, own: Collection[StepDigest], *, is_covered: bool, is_urgent: bool) -> None:
+        """The claim stays in the queue, and those after it have to leave it its room."""
+        is_first = is_urgent and not self._blocked
+        self._slots -= 1
+        self._claimed |= set(own)
+        if is_urgent:
+            self._blocked.append(key)
+            self._waits_long = self._waits_long or not is_covered or self._inventory.is_any(ArchiveState.DRAINING)
+        if is_first or is_covered:
+            self._kept |= set(own)
+        else:  # what it shares with those who leave has to make room for those before it
+            present, loose = self._inventory.steps, self._inventory.loose
+            self._beyond_reach |= {each for each in own if each not in present or each in loose}
+
+    def _refuse(
+        self, archive: StagedArchive, device: Device, needed: int, quota: Room | None = None, group: str = ""
+    ) -> None:
+        """Say that the archive does not fit: into the device, or into the quota of its group."""
+        budget = (quota or self._inventory.ledger.budgets)[device]
+        said = f"that is the quota of group {group!r} there" if quota is not None else ""
+        error = DeviceFull(archive.name, device, needed, budget, said)
         self._house.serve_old_or_refuse(self._house.waiting.dismiss(archive.key), archive, error)
 
     def _admit(self, archive: StagedArchive) -> None:
         add(self._free, self._inventory.need(archive), sign=-1)
         self._house.waiting.board(archive.key)
-        self._inventory.admit(archive, self._house.at)
+        terms = self._house.terms.of(archive.name)
+        self._inventory.admit(archive, self._house.at).terms = terms
+        self._groups.pop(terms.group, None)
         self._slots -= 1
         self._is_quiet = False
 
-    def _candidates(self, archive: StagedArchive | None, *, has_busy: bool) -> Iterator[ArchiveRecord]:
-        """Who may leave for `archive`, in the order in which they should. Lazy, rank by rank."""
-        ranks: list[list[ArchiveRecord]] = [[] for _ in range(IN_USE + 1)]
-        idle, guarded, pins = ranks[IDLE], ranks[GUARDED], self._house.pins
-        name, guarded_from = archive.name if archive is not None else None, self._house.guarded_from
-        for record in self._inventory.in_state(ArchiveState.RESIDENT):  # every miss looks at all of them: be quick
-            held = record.archive.name
-            if held == name:
-                ranks[OLD_IN_USE if record.leases else OLD_CONTENT].append(record)
-            elif held in pins:
-                continue
-            elif record.leases:
-                ranks[DRAINED if record.archive.key in self._drained_before else IN_USE].append(record)
-            elif record.resident_since > guarded_from:
-                guarded.append(record)
-            else:
-                idle.append(record)
-        if not has_busy:
-            del ranks[DRAINED:], ranks[OLD_IN_USE]
-        return chain.from_iterable(map(self._house.in_order, filter(None, ranks)))
+    def _candidates(
+        self, archive: StagedArchive | None, reach: Reach, group: str | None = None
+    ) -> Iterator[ArchiveRecord]:
+        return candidates(self._house, archive, reach, self._drained_before, group)
+
+    def _group_room(self, group: str) -> GroupRoom | None:
+        """What the group may still take; `None` where it has no quota."""
+        if group not in self._groups:
+            limits = self._house.terms.limits(group, self._inventory.ledger.budgets)
+            if limits is None:
+                return None
+            self._groups[group] = GroupRoom(self._house, group, limits, self._group_claims.get(group, {}))
+        return self._groups[group]
+
+    def _make_group_room(
+        self, room: GroupRoom, candidates: Iterator[ArchiveRecord], archive: StagedArchive | None
+    ) -> None:
+        """Let archives of the group itself go, for one of them, or (`None`) until it is within its quota."""
+        considered: list[ArchiveRecord] = []
+        lack = room.missing(archive)
+        victims = room.choose(archive, _noting(candidates, considered), is_partial=archive is None)
+        keep = {step.digest for step in archive.steps} if archive is not None else set()
+        for_whom = archive.name if archive is not None else ""
+        self._let_go(victims, considered, "quota", for_whom, lack, self._kept | keep)
 
     def _make_room(
         self,
@@ -162,19 +260,32 @@ class Claims:
         """Let victims go: idle ones at once, leased ones as soon as their leases are back."""
         kept = self._kept | set(keep)
         considered: list[ArchiveRecord] = []
-        victims = choose(self._inventory, short, _noting(candidates, considered), kept, is_partial=is_partial)
+        noted = _noting(candidates, considered)
+        victims = choose(self._inventory, short, noted, kept, self._outlook, is_partial=is_partial)
+        considered += islice(candidates, max(0, MOST_CONSIDERED - len(considered))) if victims else ()
+        self._let_go(victims, considered, reason, for_whom, short, kept)
+
+    def _let_go(
+        self,
+        victims: Sequence[ArchiveRecord],
+        considered: Sequence[ArchiveRecord],
+        reason: str,
+        for_whom: str,
+        short: Room,
+        kept: Collection[StepDigest],
+    ) -> None:
         if not victims:
             return
-        considered += islice(candidates, max(0, MOST_CONSIDERED - len(considered)))
         reasons = Reasons(for_whom, short, self._house.consider(considered, victims))
         before = set(self._inventory.loose)
         for victim in victims:
+            self._groups.pop(victim.terms.group, None)
             if victim.leases:
                 self._inventory.drain(victim, f"{reason} for {for_whom}")
             else:
                 self._house.let_go(victim, reason, reasons)
-        freed = [step for digest, step in self._inventory.loose.items() if digest not in before | kept]
-        add(self._pool, self._inventory.charge_of(freed))
+        freed = [step for digest, step in self._inventory.loose.items() if digest not in before.union(kept)]
+        add(self._pool, self._outlook.go(freed))
         self._coming |= {step.step.digest for step in freed}
 
 

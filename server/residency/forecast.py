@@ -1,18 +1,40 @@
-"""How long a caller should wait before asking again."""
+"""How long a caller will wait for an archive, from what was measured before.
 
-from collections.abc import Callable
+The wait is the time for the loads that come before (as many side by side as may load at once), for the archive's own,
+and for leases to come back where room has to be made. What was never measured is guessed for telling a caller when to
+come back, and counts nothing for turning one away: an unknown archive gets the benefit of the doubt.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from server.domain.model import StagedArchive, Step, StepDigest
 from server.residency.footprint import Footprints
 from server.residency.house import House
-from server.residency.states import StepState
+from server.residency.ledger import add, fits
+from server.residency.states import ArchiveState, StepState
 
 SHORTEST_S: Final = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A prediction in seconds. `learned_s` leaves out what was never measured."""
+
+    learned_s: float
+    guessed_s: float
+    is_known: bool
+    """Whether every step of the archive was loaded before, so that `learned_s` says something about it."""
+
+    def is_hopeless(self, left_s: float, margin: float) -> bool:
+        """Whether it is of no use to wait for `left_s` seconds. Predictions count from `margin` times that on."""
+        return self.is_known and 0.0 < margin * left_s < self.learned_s
+
+
 class Forecast:
-    """Predicts the rest of a load from what was measured before. `elapsed_s` tells how long a step has been loading."""
+    """Predicts waits. `elapsed_s` tells how long a step has been loading."""
 
     def __init__(self, house: House, footprints: Footprints, elapsed_s: Callable[[StepDigest], float]) -> None:
         self._house = house
@@ -21,12 +43,74 @@ class Forecast:
 
     def retry_after_s(self, archive: StagedArchive | None) -> float:
         """Seconds until the archive may be resident, at least 1. `None`: it is still being staged."""
-        if archive is None:
-            return SHORTEST_S
-        return max(SHORTEST_S, sum(self._rest_s(step) for step in archive.steps))
+        return SHORTEST_S if archive is None else max(SHORTEST_S, self.wait(archive).guessed_s)
 
-    def _rest_s(self, step: Step) -> float:
-        record = self._house.inventory.steps.get(step.digest)
-        if record is not None and record.state is StepState.RESIDENT:
+    def wait(self, archive: StagedArchive) -> Wait:
+        """Seconds until the archive will be resident."""
+        inventory, parallel = self._house.inventory, self._house.options.max_parallel_loads
+        own = {step.digest: step for step in archive.steps}
+        missing = [step for digest, step in own.items() if not self._is_resident(digest)]
+        learned = [self._rest_s(step, self._footprints.learned_load_s(step) or 0.0) for step in missing]
+        guessed = [self._rest_s(step, self._footprints.predict_load_s(step)) for step in missing]
+        known = [self._footprints.learned_load_s(step) is not None for step in missing]
+        before_s = sum(self._loads_before(archive, own)) / parallel
+        drain_s = 0.0 if archive.key in inventory.archives else self._drain_s(archive)
+        return Wait(
+            learned_s=max(before_s, drain_s) + _side_by_side(learned, parallel),
+            guessed_s=max(before_s, drain_s) + _side_by_side(guessed, parallel),
+            is_known=all(known),
+        )
+
+    def _loads_before(self, archive: StagedArchive, own: Collection[StepDigest]) -> Iterable[float]:
+        """Learned seconds of every load that is under way or begins before the archive's."""
+        inventory, waiting = self._house.inventory, self._house.waiting
+        seen = set(own)
+        ahead = [step.step for step in inventory.in_flight()]
+        planned = takewhile(lambda step: step.step.digest not in own, inventory.planned.values())
+        ahead += [step.step for step in planned if self._house.is_awaited(step)]
+        if archive.key not in inventory.archives:
+            for each in waiting.queue.values():
+                if each.key == archive.key:
+                    break
+                ahead += each.steps if waiting.is_urgent(each.key) else ()
+        for step in ahead:
+            if step.digest not in seen and not self._is_resident(step.digest):
+                seen.add(step.digest)
+                yield self._rest_s(step, self._footprints.learned_load_s(step) or 0.0)
+
+    def _drain_s(self, archive: StagedArchive) -> float:
+        """Seconds until enough leases are back, by how long those of each archive lasted. 0 where none need be."""
+        inventory, house = self._house.inventory, self._house
+        room = inventory.ledger.free()
+        add(room, inventory.charge_of(inventory.loose.values()))
+        need = inventory.need(archive)
+        if fits(need, room):
             return 0.0
-        return max(0.0, self._footprints.predict_load_s(step) - self._elapsed_s(step.digest))
+        busy: list[tuple[float, int]] = []
+        residents = inventory.in_state(ArchiveState.RESIDENT)
+        for index, record in enumerate(residents):
+            if house.is_pinned(record):
+                continue
+            if record.leases:
+                busy.append((record.run_s, index))
+                continue
+            add(room, inventory.charge_of(record.steps))
+            if fits(need, room):
+                return 0.0
+        for run_s, index in sorted(busy):
+            add(room, inventory.charge_of(residents[index].steps))
+            if fits(need, room):
+                return run_s
+        return 0.0
+
+    def _is_resident(self, digest: StepDigest) -> bool:
+        record = self._house.inventory.steps.get(digest)
+        return record is not None and record.state is StepState.RESIDENT
+
+    def _rest_s(self, step: Step, load_s: float) -> float:
+        return max(0.0, load_s - self._elapsed_s(step.digest))
+
+
+def _side_by_side(loads: list[float], parallel: int) -> float:
+    """Seconds for loads of which so many run at once: at least the longest."""
+    return max(max(loads, default=0.0), sum(loads) / parallel)

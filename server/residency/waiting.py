@@ -1,4 +1,8 @@
-"""Who waits for what: first come, first served by archive; the waiters of one archive are served together."""
+"""Who waits for what: first come, first served by archive; the waiters of one archive are served together.
+
+Some can wait longer than others. A *patient* waiter (a job) and an *order* (content that somebody wanted who could not
+wait for it, so that it is there when they come back) come after everybody else, and disturb nobody: see `claims.py`.
+"""
 
 from collections.abc import Sequence
 
@@ -16,26 +20,46 @@ class WaitingRoom:
         self.queue: dict[str, StagedArchive] = {}
         self.changes = 0
         """Counts how often the queue changed."""
+        self.passes: dict[str, int] = {}
+        """How many that came later were given room before a content that waits for room."""
+        self.orders: dict[str, float] = {}
+        """Contents to be loaded even if nobody waits for them, and until when (monotonic s)."""
         self._archives: dict[str, StagedArchive] = {}
         self._waiters: dict[str, list[int]] = {}
         self._key_of: dict[int, str] = {}
+        self._patient: set[int] = set()
 
-    def join(self, waiter: int, archive: StagedArchive, *, is_queued: bool) -> None:
+    def join(self, waiter: int, archive: StagedArchive, *, is_queued: bool, is_patient: bool = False) -> None:
         """Let a waiter in, behind the others; `is_queued` when its content still has to wait for room."""
-        self._archives.setdefault(archive.key, archive)
-        self._waiters.setdefault(archive.key, []).append(waiter)
+        self._enter(archive, is_queued=is_queued)
+        self._waiters[archive.key].append(waiter)
         self._key_of[waiter] = archive.key
-        if is_queued and archive.key not in self.queue:
-            self.queue[archive.key] = archive
-            self.changes += 1
+        if is_patient:
+            self._patient.add(waiter)
+
+    def order(self, archive: StagedArchive, until: float) -> None:
+        """Have content loaded that nobody needs to wait for, if there is room for it before `until`."""
+        self._enter(archive, is_queued=True)
+        self.orders[archive.key] = until
+
+    def expire(self, at: float) -> Sequence[str]:
+        """Orders that took too long are void. Returns the keys that nobody wants any more."""
+        late = [key for key, until in self.orders.items() if until <= at]
+        for key in late:
+            del self.orders[key]
+        unwanted = [key for key in late if not self.is_awaited(key)]
+        for key in unwanted:
+            self.dismiss(key)
+        return unwanted
 
     def leave(self, waiter: int) -> str | None:
-        """A waiter gives up. Returns the key that nobody waits for any more, if so."""
+        """A waiter gives up. Returns the key that nobody wants any more, if so."""
         key = self._key_of.pop(waiter, None)
         if key is None:
             return None
+        self._patient.discard(waiter)
         self._waiters[key].remove(waiter)
-        if self._waiters[key]:
+        if self._waiters[key] or key in self.orders:
             return None
         self.dismiss(key)
         return key
@@ -43,25 +67,52 @@ class WaitingRoom:
     def board(self, key: str) -> None:
         """The content has room now; its waiters go on waiting for the load."""
         del self.queue[key]
+        self.passes.pop(key, None)
         self.changes += 1
 
     def dismiss(self, key: str) -> Sequence[int]:
         """Everybody who waits for the key leaves, to be granted or refused. Returns them in the order of arrival."""
         self.changes += self.queue.pop(key, None) is not None
         self._archives.pop(key, None)
+        self.orders.pop(key, None)
+        self.passes.pop(key, None)
         waiters = self._waiters.pop(key, [])
+        self._patient.difference_update(waiters)
         for waiter in waiters:
             del self._key_of[waiter]
         return waiters
 
+    def passed(self, key: str) -> None:
+        """Somebody who came later was given room before this content."""
+        self.passes[key] = self.passes.get(key, 0) + 1
+
+    def in_turn(self) -> Sequence[StagedArchive]:
+        """What waits for room: what is urgent, then the rest; each in order of arrival."""
+        return sorted(self.queue.values(), key=lambda archive: not self.is_urgent(archive.key))
+
+    def is_urgent(self, key: str) -> bool:
+        """Whether somebody waits for this content who is not patient."""
+        return not self._patient.issuperset(self._waiters.get(key, ()))
+
+    def has_urgent(self) -> bool:
+        """Whether content that waits for room is urgent."""
+        return any(map(self.is_urgent, self.queue))
+
     def is_awaited(self, key: str) -> bool:
         """Whether anybody waits for this content."""
-        return key in self._waiters
+        return bool(self._waiters.get(key))
 
     def wanted(self) -> Sequence[StagedArchive]:
-        """Every content that somebody waits for."""
+        """Every content that somebody waits for, or ordered."""
         return [self._archives[key] for key in self._waiters]
 
     def counts(self) -> dict[str, int]:
-        """How many wait, by key."""
+        """How many wait, by key; 0 for an order."""
         return {key: len(waiters) for key, waiters in self._waiters.items()}
+
+    def _enter(self, archive: StagedArchive, *, is_queued: bool) -> None:
+        self._archives.setdefault(archive.key, archive)
+        self._waiters.setdefault(archive.key, [])
+        if is_queued and archive.key not in self.queue:
+            self.queue[archive.key] = archive
+            self.changes += 1

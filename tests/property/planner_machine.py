@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from server.domain.errors import DeviceFull, EngineLost, LoadFailed
-from server.domain.model import Footprint
+from server.domain.model import Footprint, clipped
 from server.residency import events as e
 from server.residency.options import ResidencyOptions
-from tests.property.planner_world import GPU, Lease, World, digests, universe
+from tests.property.planner_books import Lease
+from tests.property.planner_universe import GPU, digests, universe
+from tests.property.planner_world import World
 
 ARCHIVES = {each.key: each for each in universe()}
 NAMES = sorted({each.name for each in ARCHIVES.values()})
@@ -167,8 +169,9 @@ class _PlannerMachine(RuleBasedStateMachine):
     def load_finishes(self, digest, saved):
         """`saved` bytes were predicted and not taken; where it is negative, the prediction was too low."""
         world = self.world
-        predicted = world.footprints[digest].bytes_by_device
-        measured = Footprint({device: max(0, amount - saved) for device, amount in predicted.items()})
+        predicted = world.footprints[digest]
+        amounts = {device: max(0, amount - saved) for device, amount in predicted.bytes_by_device.items()}
+        measured = Footprint(amounts, mapped=clipped(predicted.mapped, amounts.get("cpu", 0)))
         world.engine[digest] = "resident"
         if not world.inventory.steps[digest].is_void:
             world.is_overdrawn = world.is_overdrawn or saved < 0

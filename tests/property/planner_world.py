@@ -1,97 +1,23 @@
 """The world around a planner: an engine that loads what it is told, callers who hold leases, and a second opinion.
 
-`World` plays both sides, keeps its own books (from the commands alone, wherever it can), and asserts after every single
-command and every event what must hold. It knows nothing of how the planner decides.
+`World` plays both sides, keeps its own books (`planner_books.py`), and asserts after every single command and every
+event what must hold. It knows nothing of how the planner decides.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from server.domain.errors import DeviceFull
-from server.domain.model import Footprint, StagedArchive, Step, StepDigest
+from server.domain.model import StepDigest
 from server.residency import events as e
-from server.residency.options import ResidencyOptions
-from tests.fakes.source import archive, step
+from tests.property.planner_books import Books, Lease
+from tests.property.planner_universe import PREDICTED, add, covers, difference, digests, together
 
-GPU = "gpu:0"
-NEVER_USED_S = 3600.0
 VICTIM_REASONS = {"room", "over budget", "out of memory"}
 
 
-def sized(gpu: int = 0, cpu: int = 0) -> Footprint:
-    return Footprint({device: amount for device, amount in ((GPU, gpu), ("cpu", cpu)) if amount})
-
-
-def universe() -> list[StagedArchive]:
-    """Ensembles that share a tokenizer and an encoder, loners of several sizes, new content, and one giant."""
-    tokenizer = step("tokenizer", predicted=sized(cpu=4))
-    encoder = step("encoder", predicted=sized(gpu=18, cpu=2))
-    made = []
-    for number, size in enumerate((3, 5, 9)):
-        head = step(f"head{number}", predicted=sized(gpu=size))
-        whole = step(f"ensemble{number}", calls=(tokenizer, encoder, head), predicted=sized(cpu=1))
-        made.append(archive(f"shared{number}", tokenizer, encoder, head, whole))
-    made.append(archive("twin", *made[0].steps))
-    for number, size in enumerate((10, 10, 16, 24, 30)):
-        made.append(archive(f"loner{number}", step(f"model{number}", predicted=sized(gpu=size))))
-    made.append(archive("loner0", step("model0b", predicted=sized(gpu=12)), version="2"))
-    made.append(archive("shared0", tokenizer, encoder, step("head0b", predicted=sized(gpu=4)), version="2"))
-    made.append(archive("on-host", step("host", predicted=sized(cpu=9))))
-    made.append(archive("giant", step("giant", predicted=sized(gpu=1000))))
-    return made
-
-
-PREDICTED = {each.digest: each.predicted for held in universe() for each in held.steps}
-
-
 @dataclass
-class Lease:
-    record: object
-    key: str
-    is_void: bool = False
-
-
-@dataclass
-class World:
+class World(Books):
     """One planner under test, in its world."""
-
-    planner: object
-    options: ResidencyOptions
-    budgets: dict[str, int]
-    now: float = 1000.0
-    engine: dict[StepDigest, str] = field(default_factory=dict)
-    footprints: dict[StepDigest, Footprint] = field(default_factory=dict)
-    steps: dict[StepDigest, Step] = field(default_factory=dict)
-    residents: dict[str, StagedArchive] = field(default_factory=dict)
-    last_used: dict[str, tuple[float, int]] = field(default_factory=dict)
-    arrived: dict[str, tuple[float, object]] = field(default_factory=dict)
-    """By key: when, and its record."""
-    leases: list[Lease] = field(default_factory=list)
-    waiters: dict[int, StagedArchive] = field(default_factory=dict)
-    tickets: set[int] = field(default_factory=set)
-    pins: set[str] = field(default_factory=set)
-    failed_until: dict[str, float] = field(default_factory=dict)
-    out_of_memory: Counter = field(default_factory=Counter)
-    seen_decisions: int = 0
-    tidied: set[StepDigest] = field(default_factory=set)
-    """Steps whose load ended after the engine had died under it: they are unloaded, to be sure, and loaded anew."""
-    is_overdrawn: bool = False
-    is_failing: bool = False
-    is_broken: bool = False
-    ids: int = 0
-
-    # Reading the planner (its own books; never trusted without a check from outside)
-
-    @property
-    def inventory(self):
-        return self.planner.house.inventory
-
-    def in_state(self, *names: str) -> list[str]:
-        return [key for key, record in self.inventory.archives.items() if str(record.state) in names]
-
-    def new_id(self) -> int:
-        self.ids += 1
-        return self.ids
 
     # Playing
 
@@ -182,22 +108,14 @@ class World:
         granted = command.record.archive
         assert granted.name == wanted.name
         is_broken = self.is_failing or self.failed_until.get(wanted.key, 0.0) > self.now
-        may_fit = self._may_fit(wanted)
+        may_fit = self.may_fit(wanted)
         assert granted.key == wanted.key or is_broken or not may_fit, "old content is served although the new may load"
 
     def _on_refuse(self, command: e.Refuse) -> None:
         wanted = self.waiters.pop(command.waiter, None)
         assert wanted is not None, "a refusal to nobody, or twice"
         if isinstance(command.error, DeviceFull) and not self.is_failing:
-            assert not self._may_fit(wanted), "refused although there would be room"
-
-    def _may_fit(self, wanted: StagedArchive) -> bool:
-        """Whether the archive fits beside everything that is pinned."""
-        pinned = [held for held in self.residents.values() if held.name in self.pins - {wanted.name}]
-        total = dict.fromkeys(self.budgets, 0)
-        for digest in digests(wanted).union(*map(digests, pinned)):
-            add(total, self._charge(digest))
-        return covers(self.budgets, total)
+            assert not self.may_fit(wanted), "refused although there would be room"
 
     def _on_broke(self, command: e.Broke) -> None:
         assert command.error is not None
@@ -240,75 +158,21 @@ class World:
             key=lambda key: (self.residents[key].name == wanted.name, self._is_guarded(key), self._recency(key)),
         )
         unguarded = [key for key in order if not self._is_guarded(key) and self.residents[key].name != wanted.name]
-        needed, kept = self._missing(wanted)
+        needed, kept, there = self.missing(wanted)
         assert dict(first.needed) == needed, "more (or less) room is made than is missing"
         prefix = []
-        while not covers(self._freed(prefix, kept), needed):
+        while not covers(self.freed(prefix, kept, there), needed):
             assert order, "victims although all candidates together are not enough"
             prefix.append(order.pop(0))
         victims = [f"{decision.name}@{decision.version}" for decision in batch]
         is_known = self.options.policy == "lru"
         assert set(victims) <= set(prefix) or not is_known, "not the least recently used"
-        has_choice = covers(self._freed(unguarded, kept), needed)
+        has_choice = covers(self.freed(unguarded, kept, there), needed)
         assert set(victims) <= set(unguarded) or not has_choice, "a new arrival is evicted although others would do"
-        assert covers(self._freed(victims, kept), needed), "too little is evicted"
+        assert covers(self.freed(victims, kept, there), needed), "too little is evicted"
         for victim in victims:
             others = [key for key in victims if key != victim]
-            assert not covers(self._freed(others, kept), needed), "more is evicted than is needed"
-
-    def _is_guarded(self, key: str) -> bool:
-        return self.now - self.arrived[key][0] < self.options.churn_guard_s
-
-    def _recency(self, key: str) -> tuple[float, int]:
-        """When it was last used; an hour earlier if nobody ever did. Of equals, the older one leaves first."""
-        at, admission = self.last_used[key]
-        return at - (0.0 if self.arrived[key][1].uses else NEVER_USED_S), admission
-
-    def _may_leave(self, held: StagedArchive, wanted: StagedArchive) -> bool:
-        return held.name not in self.pins or held.name == wanted.name
-
-    def _missing(self, wanted: StagedArchive) -> tuple[dict[str, int], set[StepDigest]]:
-        """What `wanted` lacks when everybody before it in the queue has taken theirs; and the steps that must stay."""
-        held = self._held(self.residents)
-        free = self._free()
-        loose = [d for d in self.inventory.steps if d not in held]
-        for digest in loose:
-            add(free, self._charge(digest))
-        claimed: set[StepDigest] = set()
-        kept: set[StepDigest] = set()
-        beyond_reach: set[StepDigest] = set()
-        for entry in self.planner.house.waiting.queue.values():
-            lacking = digests(entry) - held - claimed
-            for digest in lacking:
-                add(free, self._charge(digest), -1)
-            touched = {device for digest in lacking for device in self._charge(digest)}
-            short = {device: -free[device] for device in sorted(touched) if free[device] < 0}
-            if entry.key == wanted.key:
-                return short, kept | digests(entry)
-            if not claimed or not (short or digests(entry) & beyond_reach):
-                kept |= digests(entry)
-            else:
-                beyond_reach |= digests(entry) - held
-            claimed |= digests(entry)
-        raise AssertionError("room is made for somebody who does not wait")
-
-    def _held(self, residents) -> set[StepDigest]:
-        loading = [self.inventory.archives[key].archive for key in self.in_state("loading")]
-        return {digest for held in [*loading, *(self.residents[key] for key in residents)] for digest in digests(held)}
-
-    def _freed(self, victims: list[str], kept: set[StepDigest]) -> dict[str, int]:
-        stay = self._held(key for key in self.residents if key not in victims)
-        freed: dict[str, int] = {}
-        for digest in {d for victim in victims for d in digests(self.residents[victim])} - stay - kept:
-            add(freed, self._charge(digest))
-        return freed
-
-    def _charge(self, digest: StepDigest) -> dict[str, int]:
-        return dict((self.footprints.get(digest) or PREDICTED[digest]).bytes_by_device)
-
-    def _free(self) -> dict[str, int]:
-        charged = self.inventory.ledger.charged()
-        return {device: budget - charged[device] for device, budget in self.budgets.items()}
+            assert not covers(self.freed(others, kept, there), needed), "more is evicted than is needed"
 
     def check(self) -> None:
         """What must hold between any two events."""
@@ -324,15 +188,14 @@ class World:
             assert lease.is_void or lease.key in self.residents, "a leased archive departed"
 
     def _check_books(self) -> None:
-        charged = dict.fromkeys(self.budgets, 0)
-        has_grown = False
+        footprints = []
         for digest, record in self.inventory.steps.items():
             is_trying_again = self.out_of_memory[digest] > 0
-            has_grown = has_grown or is_trying_again
-            known = self.inventory.ledger.charge_of(digest).bytes_by_device if is_trying_again else self._charge(digest)
-            add(charged, dict(known))
+            charge = self.inventory.ledger.charge_of(digest)
+            footprints.append(charge if is_trying_again else self.footprints.get(digest) or PREDICTED[digest])
             in_engine = str(record.state) in {"loading", "resident", "unloading"}
             assert in_engine == (digest in self.engine), "the planner and the engine disagree about a step"
+        charged = {**dict.fromkeys(self.budgets, 0), **together(footprints)}
         assert set(self.engine) <= set(self.inventory.steps), "a step is in the engine, and not charged"
         assert charged == dict(self.inventory.ledger.charged()), "the ledger's sum is wrong"
         if not self.is_overdrawn:
@@ -351,13 +214,12 @@ class World:
             return
         is_moving = self.in_state("loading", "draining", "retired") or set(self.engine.values()) - {"resident"}
         assert is_moving or not queue, "somebody waits, and nothing happens"
-        room = self._free()
+        room, there = self.free(), set(self.inventory.steps)
         for key, entry in queue.items():
             if key in self.inventory.archives:
                 continue  # its own content is leaving; it cannot be admitted before that is over
             absent = [d for d in digests(entry) if d not in self.inventory.steps]
-            for digest in absent:
-                add(room, self._charge(digest), -1)
+            add(room, difference(self.charge(there | digests(entry)), self.charge(there)), -1)
             needs_none = not absent and not any(digest in self.inventory.loose for digest in digests(entry))
             is_unloading = any("unloading" in self.engine.get(d, "") for d in digests(entry))
             beside_room = needs_none or all(amount >= 0 for amount in room.values())
@@ -370,16 +232,3 @@ class World:
 
     def unloading(self) -> list[StepDigest]:
         return sorted(digest for digest, state in self.engine.items() if state.startswith("unloading"))
-
-
-def digests(held: StagedArchive) -> set[StepDigest]:
-    return {each.digest for each in held.steps}
-
-
-def add(room: dict[str, int], amounts: dict[str, int], sign: int = 1) -> None:
-    for device, amount in amounts.items():
-        room[device] = room.get(device, 0) + sign * amount
-
-
-def covers(freed: dict[str, int], needed: dict[str, int]) -> bool:
-    return all(freed.get(device, 0) >= amount for device, amount in needed.items())

@@ -7,8 +7,11 @@ from types import ModuleType
 
 PARTS = (
     "states",
+    "mapped",
     "ledger",
+    "terms",
     "records",
+    "outlook",
     "policies",
     "policies.policy",
     "policies.lru",
@@ -20,7 +23,12 @@ PARTS = (
     "waiting",
     "failures",
     "house",
+    "candidates",
+    "quotas",
     "claims",
+    "renewal",
+    "foreseen",
+    "wishes",
     "planner",
 )
 """The planner and what it decides with, in the order of their imports."""
@@ -38,6 +46,8 @@ def plant(part: str, old: str, new: str) -> ModuleType:
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(real)
+        for name, module in real.items():
+            _hang_up(name, module)
 
 
 def _execute(name: str, change: tuple[str, str] | None) -> None:
@@ -50,4 +60,11 @@ def _execute(name: str, change: tuple[str, str] | None) -> None:
         source = source.replace(*change)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _hang_up(name, module)
     exec(compile(source, f"planted {name}", "exec"), module.__dict__)
+
+
+def _hang_up(name: str, module: ModuleType) -> None:
+    """Where `from package import module` finds it."""
+    package, _, own = name.rpartition(".")
+    setattr(sys.modules[package], own, module)

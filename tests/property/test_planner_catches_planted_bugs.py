@@ -32,6 +32,12 @@
 - old content goes on giving leases
 - an unload never answers
 - a giant has others evicted
+- a mapped file is charged for each step that maps it
+- a mapped file is released with the first step that lets it go
+- a mapped file counts as freed while another step maps it
+- room is made for a file that is mapped already
+- a file that the newcomer maps counts as freed
+- a file that an earlier claim will map is asked for again
 """
 
 import pytest
@@ -57,11 +63,11 @@ HUNT = settings(
 
 BUGS = {
     "a leased archive is evicted": ("claims", "if victim.leases:", "if not victim:"),
-    "a pinned archive is evicted": ("claims", "elif held in pins:", "elif held == '':"),
+    "a pinned archive is evicted": ("candidates", "elif held in pins or terms.is_pinned:", "elif held == '':"),
     "an archive that was just loaded is evicted before others": (
-        "claims",
-        "elif record.resident_since > guarded_from:",
-        "elif not record:",
+        "candidates",
+        "rank = GUARDED if record.resident_since > guarded_from else IDLE",
+        "rank = IDLE",
     ),
     "an archive that was never used counts as used": (
         "records",
@@ -82,7 +88,7 @@ BUGS = {
     ),
     "more is evicted than is needed: what is on its way back is not counted": (
         "claims",
-        "add(self._pool, self._inventory.charge_of(self._inventory.loose.values()))",
+        "add(self._pool, self._outlook.go(self._inventory.loose.values()))",
         "",
     ),
     "too little is evicted": ("victims", "min(before, before + by) == 0", "before >= 0"),
@@ -108,14 +114,22 @@ BUGS = {
     ),
     "a shared step is never unloaded": ("inventory", "step.holders -= 1", "step.holders -= step.holders == 1"),
     "room is admitted twice": ("claims", "        add(self._free, self._inventory.need(archive), sign=-1)\n", ""),
-    "a waiter waits beside free room": ("claims", "if is_covered and fits(", "if is_first and short and fits("),
+    "a waiter waits beside free room": (
+        "claims",
+        "if is_covered and can_begin:",
+        "if is_first and short and can_begin:",
+    ),
     "a waiter is forgotten": (
         "waiting",
         "waiters = self._waiters.pop(key, [])",
         "waiters = self._waiters.pop(key, [])[:1]",
     ),
     "a waiter who gave up is served": ("waiting", "self.dismiss(key)\n        return key", "return key"),
-    "hot archives starve a waiter": ("claims", "has_busy=is_first", "has_busy=False"),
+    "hot archives starve a waiter": (
+        "claims",
+        "is_first = is_urgent and not self._blocked\n        own =",
+        "is_first = False\n        own =",
+    ),
     "a draining archive gives leases": (
         "inventory",
         "            del self.leasable[record.archive.name]\n",
@@ -142,7 +156,17 @@ BUGS = {
         "pass",
     ),
     "an unload never answers": ("house", "del self.tickets[ticket]\n", "continue\n"),
-    "a giant has others evicted": ("claims", "if amount > budgets[device]:", "if amount < 0:"),
+    "a giant has others evicted": ("quotas", "if amount > limits[device]), None)", "if amount < 0), None)"),
+    "a mapped file is charged for each step that maps it": ("ledger", "self._charged[CPU] -= self", "self"),
+    "a mapped file is released with the first step that lets it go": ("ledger", "self._charged[CPU] += self", "self"),
+    "a mapped file counts as freed while another step maps it": ("outlook", "besides=kept", "besides=0"),
+    "room is made for a file that is mapped already": ("outlook", "besides=shared", "besides=0"),
+    "a file that the newcomer maps counts as freed": ("claims", "kept, self._outlook, is_partial", "kept, is_partial"),
+    "a file that an earlier claim will map is asked for again": (
+        "claims",
+        "self._inventory.need(archive, self._coming, self._claimed, self._outlook)",
+        "self._inventory.need(archive, self._coming, self._claimed, self._outlook.fork())",
+    ),
 }
 
 

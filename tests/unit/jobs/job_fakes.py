@@ -86,14 +86,18 @@ class Road:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Payload, float | None]] = []
+        self.patience_s: list[float] = []
         self.faults: list[Exception] = []
         self.infer_s = 0.0
         self.open = asyncio.Event()
         self.open.set()
         self.inside = 0
 
-    async def __call__(self, name: str, payload: Payload, timeout_s: float | None = None) -> Served:
+    async def __call__(
+        self, name: str, payload: Payload, timeout_s: float | None = None, patience_s: float = 0.0
+    ) -> Served:
         self.asked.append((name, payload, timeout_s))
+        self.patience_s.append(patience_s)
         self.inside += 1
         try:
             await self.open.wait()

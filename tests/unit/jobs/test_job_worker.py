@@ -15,8 +15,11 @@ from server.domain.errors import (
     Overloaded,
     StoreUnavailable,
 )
+from server.jobs.journal import Journal
+from server.jobs.journal_files import JournalFiles
 from server.jobs.outcome import Status
-from tests.unit.jobs.job_fakes import JobsUnderTest, job
+from server.jobs.processing import Processing
+from tests.unit.jobs.job_fakes import FakeObjects, InlineThreads, JobsUnderTest, Road, job
 
 pytestmark = pytest.mark.looptime
 AWAY = StoreUnavailable("S3 is away")
@@ -237,3 +240,13 @@ async def test_closing_closes_what_leads_outside(under):
     under.worker.close()
     assert under.objects.is_closed
     assert under.notifier.is_closed
+
+
+@pytest.mark.parametrize(("age_s", "patience_s"), [(0.0, 30.0), (12.0, 18.0), (31.0, 0.0), (-5.0, 30.0)])
+async def test_a_young_job_waits_rather_than_have_others_evicted(tmp_path, age_s, patience_s):
+    road, waiting = Road(), job()
+    now = waiting.accepted_at + age_s
+    journal, threads = Journal(JournalFiles(tmp_path)), InlineThreads()
+    processing = Processing(road, FakeObjects(), journal, threads, wall=lambda: now, patience_s=30.0)
+    await processing.find(waiting)
+    assert road.patience_s == [patience_s]

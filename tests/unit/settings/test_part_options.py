@@ -52,3 +52,31 @@ def test_triton_is_told_what_the_settings_say():
 @pytest.mark.parametrize("kind", ["embedded", "triton"])
 def test_an_engine_that_is_named_is_taken(kind):
     assert part_options.engine_kind(Settings(engine=kind)) == kind
+
+
+def host_tier(gpus=0, resident=0, **said):
+    budget = part_options.host_tier(Settings(**said), gpus, lambda: 1000, lambda: resident)
+    return None if budget is None else budget()
+
+
+def test_the_host_tier_takes_what_is_said_or_what_residents_leave_of_a_gpu_host():
+    assert host_tier() is None, "without a GPU the device is this very memory"
+    assert host_tier(gpus=1) == 750
+    assert host_tier(gpus=1, resident=600) == 150
+    assert host_tier(gpus=1, resident=900) == 0
+    assert host_tier(host_tier="2KiB") == 2048
+    assert host_tier(gpus=1, host_tier=0) is None
+
+
+def test_batching_is_left_to_triton_for_single_models_and_can_be_turned_off():
+    embedded = part_options.batching(Settings(engine="embedded"), gpus=0)
+    assert embedded is not None
+    assert embedded.self_batching == {"python", "dali"}
+    assert embedded.side_by_side >= 2
+    on_gpus = part_options.batching(Settings(engine="embedded"), gpus=1)
+    assert on_gpus is not None
+    assert on_gpus.side_by_side == 2
+    triton = part_options.batching(Settings(engine="triton"), gpus=0)
+    assert triton is not None
+    assert triton.self_batching == {"*"}
+    assert part_options.batching(Settings(batching="off"), gpus=0) is None
