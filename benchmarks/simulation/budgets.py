@@ -22,3 +22,11 @@ def parse(text: str, whole: int) -> int:
     if size < 1:
         raise ValueError(f"{text!r} is less than a byte")
     return size
+
+
+def written(size: float) -> str:
+    """Bytes for people: `8.59 GB`, `12.6 MB`."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}" if size < 1000 * factor else f"{size / factor:,.0f} {unit}"
+    return f"{size:.0f} B"

@@ -17,7 +17,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 40, 46
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart: lines by name, all over the same kind of x; x is drawn to a logarithmic scale."""
+    """One chart: lines by name, all over the same kind of x."""
 
     title: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
@@ -46,10 +46,13 @@ def svg(
     columns: int = 2,
     dashed: str = "",
     log_y: bool = False,
+    log_x: bool = True,
+    x_ticks: Sequence[float] = (),
 ) -> str:
     """The panels in rows of `columns` under one legend; lines whose names begin with `dashed` are dashed.
 
-    `labels` are those of x and y. With `log_y` values of zero and less are left out.
+    `labels` are those of x and y. With `log_y` values of zero and less are left out. Without `x_ticks` each x that a
+    point has gets one.
     """
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     rows = -(-len(panels) // columns)
@@ -68,16 +71,18 @@ def svg(
         parts.append(f'<path d="M{x} 46h24" {styles[name]}/><text x="{x + 30}" y="50">{escape(name)}</text>')
     for index, panel in enumerate(panels):
         left, top = index % columns * _WIDTH, index // columns * _HEIGHT + 60
-        parts.append(f'<g transform="translate({left} {top})">{_panel(panel, labels, styles, log_y)}</g>')
+        drawn = _panel(panel, labels, styles, log_y, _Scale(x_ticks, log_x))
+        parts.append(f'<g transform="translate({left} {top})">{drawn}</g>')
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(panel: Panel, labels: tuple[str, str], styles: Mapping[str, str], log_y: bool) -> str:
+def _panel(panel: Panel, labels: tuple[str, str], styles: Mapping[str, str], log_y: bool, xs: _Scale) -> str:
     lines = {name: [(x, y) for x, y in line if y > 0 or not log_y] for name, line in panel.lines.items()}
     points = np.array([point for line in lines.values() for point in line])
     if not len(points):
         return ""
-    xs, ys = _Scale(sorted(set(points[:, 0].tolist())), is_logarithmic=True), _y_scale(points[:, 1], log_y)
+    xs = xs if xs.ticks else _Scale(sorted(set(points[:, 0].tolist())), xs.is_logarithmic)
+    ys = _y_scale(points[:, 1], log_y)
     inner, tall = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     middle, below = _LEFT + inner / 2, _TOP + tall
     parts = [f'<text x="{_LEFT}" y="{_TOP - 12}" font-weight="bold">{escape(panel.title)}</text>']
@@ -87,7 +92,8 @@ def _panel(panel: Panel, labels: tuple[str, str], styles: Mapping[str, str], log
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:,g}</text>')
     for x in xs.ticks:
         across = _LEFT + inner * xs.place(x)
-        parts.append(f'<text x="{across:.1f}" y="{below + 16}" text-anchor="middle">{x:,.3g}</text>')
+        number = f"{x:,.0f}" if x >= 1000 else f"{x:.3g}"
+        parts.append(f'<text x="{across:.1f}" y="{below + 16}" text-anchor="middle">{number}</text>')
     parts.append(f'<text x="{middle}" y="{below + 34}" text-anchor="middle">{escape(labels[0])}</text>')
     turn = f'transform="translate(14 {_TOP + tall / 2}) rotate(-90)"'
     parts.append(f'<text {turn} text-anchor="middle">{escape(labels[1])}</text>')

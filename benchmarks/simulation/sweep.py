@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from benchmarks.simulation.bounds import floor
-from benchmarks.simulation.policies import POLICIES
+from benchmarks.simulation.policies import OFFLINE, POLICIES
 from benchmarks.simulation.replay import next_uses, replay
 from benchmarks.traffic.trace import Trace, unshared
 
@@ -23,13 +23,22 @@ def sweep(
     budgets: Sequence[int],
     sharings: Sequence[bool],
     done: Callable[[str], None] = lambda _: None,
+    churn_guard_s: float = 0.0,
 ) -> list[Row]:
-    """One row per sharing, budget and policy; `done` hears after each what it was."""
-    return list(_rows(trace, policies, budgets, sharings, done))
+    """One row per sharing, budget and policy; `done` hears after each what it was.
+
+    The churn guard binds every policy but those that know the future.
+    """
+    return list(_rows(trace, policies, budgets, sharings, done, churn_guard_s))
 
 
 def _rows(
-    trace: Trace, policies: Sequence[str], budgets: Sequence[int], sharings: Sequence[bool], done: Callable[[str], None]
+    trace: Trace,
+    policies: Sequence[str],
+    budgets: Sequence[int],
+    sharings: Sequence[bool],
+    done: Callable[[str], None],
+    churn_guard_s: float,
 ) -> Iterator[Row]:
     future = next_uses(trace.asked)
     whole = content_bytes(trace)
@@ -38,7 +47,8 @@ def _rows(
         least = floor(trace, archives, budget)
         rows: list[Row] = []
         for policy in policies:
-            outcome = replay(trace, archives, POLICIES[policy], budget, next_use=future)
+            guard_s = 0.0 if policy in OFFLINE else churn_guard_s
+            outcome = replay(trace, archives, POLICIES[policy], budget, next_use=future, churn_guard_s=guard_s)
             rows.append(
                 {
                     "policy": policy,

@@ -80,7 +80,7 @@ def read(lines: Iterable[str]) -> Trace:
         except (TypeError, ValueError) as wrong:
             raise LogUnreadableError(f"line {number}: {wrong}; docs/access_log.md shows a good one") from wrong
     if not times:
-        raise LogUnreadableError("the log has no lines")
+        raise LogUnreadableError("the log has no lines yet; a server writes one for each request")
     order = np.argsort(times, kind="stable")
     return Trace(np.array(times, np.float64)[order], np.array(asked, np.int64)[order], known.archives())
 

@@ -99,10 +99,10 @@ class S3Prefix:
         try:
             with asking(name, self._options.bucket, key):
                 head: dict[str, Any] = self._client.head_object(Bucket=self._options.bucket, Key=key)
+                etag, size = str(head["ETag"]), int(head["ContentLength"])
         except ArchiveNotFound:
             return None
-        etag = str(head["ETag"])
-        item = S3Object(key, etag, int(head["ContentLength"]), key.rpartition("/")[2])
+        item = S3Object(key, etag, size, key.rpartition("/")[2])
         return _Found(key, etag.strip('"'), (item,))
 
     def _folder(self, name: str, prefix: str) -> _Found | None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import (
     RetriesExceededError,
     S3DownloadFailedError,
@@ -30,6 +31,8 @@ def asking(name: str, bucket: str, key: str) -> Iterator[None]:
         raise OriginChanged(name) from error
     except (BotoCoreError, RetriesExceededError) as error:
         raise StoreUnavailable(f"{_address(bucket, key)} {_cause(error)}") from error
+    except (KeyError, ResponseParserError) as error:  # botocore takes a head that breaks off for a short one
+        raise StoreUnavailable(f"{_address(bucket, key)} cannot be read: the answer broke off") from error
 
 
 def _translated(error: ClientError, name: str, bucket: str, key: str) -> Exception:

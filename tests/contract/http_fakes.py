@@ -177,7 +177,7 @@ class Wiring:
         self.metrics = Metrics()
         options = ResidencyOptions(failure_ttl_s=0.0, lost_retries=0, retry_pause_s=0.0)
         observer = ResidencyMetrics(self.metrics)
-        self.residency = Residency(self.engine, self.source, {CPU: BUDGET}, clock, options, observer)
+        self.residency = Residency(self.engine, self.source, {CPU: BUDGET}, clock, options, observer, self.engine)
         self.admission = Admission(self.max_in_flight)
         addresses = AddressBook(self.registered, self.default_model)
         self.parts = Parts(

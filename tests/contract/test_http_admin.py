@@ -88,6 +88,17 @@ def test_a_pin_on_an_unknown_archive_is_refused_and_forgotten(start):
     assert requests.get(f"{server.url}/admin/residency", timeout=5).json()["pinned"] == []
 
 
+def test_terms_are_said_while_the_server_runs(start):
+    server = start()
+    terms = f"{server.url}/admin/terms/team/echo.tar.gz"
+    assert requests.put(terms, json={"priority": 2, "ttl_s": 60}, timeout=5).status_code == 204
+    assert requests.post(f"{server.url}/admin/preload/team/echo.tar.gz", timeout=5).status_code == 204
+    (resident,) = requests.get(f"{server.url}/admin/residency", timeout=5).json()["residents"]
+    assert (resident["group"], resident["priority"], resident["time_to_live_s"]) == ("team", 2, 60.0)
+    for wrong in ({"ttl_s": 0}, {"quota": "1GiB"}, {"priority": "high"}):
+        assert 400 <= requests.put(terms, json=wrong, timeout=5).status_code < 500
+
+
 def test_preload_and_unload(start):
     server = start()
     assert requests.post(f"{server.url}/admin/preload/team/echo.tar.gz", timeout=5).status_code == 204

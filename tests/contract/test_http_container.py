@@ -135,6 +135,19 @@ def test_an_answer_names_the_archive_and_says_how_warm_it_was(start):
     assert (warm.headers["x-roundhouse-warmth"], warm.headers["x-roundhouse-load-ms"]) == ("resident", "0.000")
 
 
+def test_a_cold_answer_says_where_its_time_went(start):
+    server = start()
+    cold = requests.post(f"{server.url}/invocations", data=body(), headers={TARGET: "echo.tar.gz"}, timeout=5)
+    warm = requests.post(f"{server.url}/invocations", data=body(), headers={TARGET: "echo.tar.gz"}, timeout=5)
+    phases = [entry.split(";")[0] for entry in cold.headers["server-timing"].split(", ")]
+    assert phases == ["wait", "load", "step", "infer"]
+    assert "server-timing" not in warm.headers
+    page = requests.get(f"{server.url}/metrics", timeout=5).text
+    assert 'roundhouse_cold_start_seconds_count{phase="load"} 1.0' in page
+    (resident,) = requests.get(f"{server.url}/admin/residency", timeout=5).json()["residents"]
+    assert [step["name"] for step in resident["cold_start"]["steps"]] == ["echo.tar.gz"]
+
+
 def test_a_default_model_answers_invocations_without_a_target(single):
     answer = requests.post(f"{single.url}/invocations", data=body(), timeout=5)
     assert answer.status_code == 200

@@ -92,6 +92,29 @@ async def test_every_trouble_is_an_unavailable_store_that_says_where_and_why(kin
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Le", b'HTTP/1.1 200 OK\r\nETag: "abc"\r\n'])
+@pytest.mark.usefixtures("credentials")
+async def test_an_answer_that_breaks_off_in_its_head_is_an_unavailable_store(head, tmp_path):
+    threads = StoreThreads(checks=1, transfers=1)
+    with answering(head) as endpoint_url:
+        origin = S3Prefix(S3Options("models", "eu", endpoint_url, read_timeout_s=0.5, attempts=1), threads)
+        with pytest.raises(StoreUnavailable, match="broke off"):
+            await origin.version("x.tar.gz")
+        await origin.close()
+    await threads.close()
+
+
+@pytest.mark.usefixtures("credentials")
+async def test_a_listing_that_breaks_off_is_an_unavailable_store():
+    threads = StoreThreads(checks=1, transfers=1)
+    with answering(_http("200 OK", "<ListBucketResult><Contents><Key>eu/x.tar.gz</Key>")) as endpoint_url:
+        origin = S3Prefix(S3Options("models", "eu", endpoint_url, read_timeout_s=0.5, attempts=1), threads)
+        with pytest.raises(StoreUnavailable, match="s3://models/eu/ cannot be read"):
+            await origin.names()
+        await origin.close()
+    await threads.close()
+
+
 @pytest.mark.usefixtures("credentials")
 async def test_a_download_that_breaks_off_is_an_unavailable_store(tmp_path):
     head = b'HTTP/1.1 200 OK\r\nETag: "abc"\r\nContent-Length: 5000\r\nConnection: close\r\n\r\n'

@@ -1,8 +1,9 @@
 """Loaded first leaves first, used or not: the floor that every policy has to beat."""
 
 from collections import deque
+from collections.abc import Collection
 
-from benchmarks.simulation.policies.policy import Load, Setting
+from benchmarks.simulation.policies.policy import Load, Setting, first_of
 
 
 class Fifo:
@@ -18,6 +19,8 @@ class Fifo:
         """To the back."""
         self._queue.append(archive)
 
-    def victim(self, at: int) -> int:  # noqa: ARG002 - the seam's
+    def victim(self, at: int, spared: Collection[int] = ()) -> int:  # noqa: ARG002 - the seam's
         """From the front."""
-        return self._queue.popleft()
+        archive = first_of(self._queue, spared)
+        self._queue.remove(archive)
+        return archive

@@ -1,6 +1,7 @@
 """Greedy-Dual-Size-Frequency (Cherkasova, 1998): frequency x load seconds / bytes, ageing by the value of victims."""
 
 import heapq
+from collections.abc import Collection
 
 from benchmarks.simulation.policies.policy import Load, Setting
 
@@ -27,13 +28,22 @@ class Gdsf:
         self._values[archive] = self._age + self._costs[archive]
         heapq.heappush(self._heap, (self._values[archive], archive))
 
-    def victim(self, at: int) -> int:  # noqa: ARG002 - the seam's
+    def victim(self, at: int, spared: Collection[int] = ()) -> int:  # noqa: ARG002 - the seam's
         """The least valuable; what stays ages by its value."""
-        while True:
-            value, archive = self._heap[0]
-            if value < self._values[archive]:
-                heapq.heapreplace(self._heap, (self._values[archive], archive))
-                continue
+        passed: list[tuple[float, int]] = []
+        while self._heap and (least := self._least())[1] in spared:
+            passed.append(least)
             heapq.heappop(self._heap)
-            self._age = value
-            return archive
+        if self._heap:
+            value, archive = heapq.heappop(self._heap)
+        else:
+            value, archive = passed.pop(0)
+        for each in passed:
+            heapq.heappush(self._heap, each)
+        self._age = value
+        return archive
+
+    def _least(self) -> tuple[float, int]:
+        while (top := self._heap[0])[0] < self._values[top[1]]:
+            heapq.heapreplace(self._heap, (self._values[top[1]], top[1]))
+        return top

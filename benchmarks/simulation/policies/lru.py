@@ -1,8 +1,9 @@
 """Least recently used leaves first."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 
-from benchmarks.simulation.policies.policy import Load, Setting
+from benchmarks.simulation.policies.policy import Load, Setting, first_of
 
 
 class Lru:
@@ -19,6 +20,8 @@ class Lru:
         """At the end."""
         self._order[archive] = None
 
-    def victim(self, at: int) -> int:  # noqa: ARG002 - the seam's
+    def victim(self, at: int, spared: Collection[int] = ()) -> int:  # noqa: ARG002 - the seam's
         """From the front."""
-        return self._order.popitem(last=False)[0]
+        archive = first_of(self._order, spared)
+        del self._order[archive]
+        return archive

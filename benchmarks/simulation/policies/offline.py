@@ -6,6 +6,7 @@ and both are greedy: schedules that could be had, so the optimum is at most as b
 policy may even beat them. `bounds.py` has the other side: what no schedule can beat.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -42,10 +43,13 @@ class FarthestNextUse:
         weight = max(load.bytes, 1)
         self._weight[slot] = weight / max(load.load_s, 1e-9) if self._by_cost else weight
 
-    def victim(self, at: int) -> int:
+    def victim(self, at: int, spared: Collection[int] = ()) -> int:
         """The last slot moves into the place of the one that leaves."""
         count = len(self._archives)
-        slot = int(np.argmax((self._due[:count] - at) * self._weight[:count]))
+        worth_going = (self._due[:count] - at) * self._weight[:count]
+        if spared:
+            worth_going[[self._slot_of[archive] for archive in spared if self._slot_of[archive] >= 0]] -= np.inf
+        slot = int(np.argmax(worth_going))
         archive, last = self._archives[slot], self._archives.pop()
         self._slot_of[archive] = -1
         if last != archive:

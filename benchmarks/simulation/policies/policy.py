@@ -1,6 +1,6 @@
 """The seam: what a policy hears and what it is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -34,6 +34,16 @@ class Policy(Protocol):
         """An archive was asked for, was not resident, and is now."""
         ...
 
-    def victim(self, at: int) -> int:
-        """Choose a resident archive and forget it. Called only while one is resident."""
+    def victim(self, at: int, spared: Collection[int] = ()) -> int:
+        """Choose a resident archive and forget it: one of `spared` only if there is no other.
+
+        Called only while one is resident.
+        """
         ...
+
+
+def first_of(order: Iterable[int], spared: Collection[int]) -> int:
+    """The first that is not spared; where all are, the first. `order` is not empty."""
+    every = iter(order)
+    first = next(every)
+    return next((archive for archive in (first, *every) if archive not in spared), first) if spared else first

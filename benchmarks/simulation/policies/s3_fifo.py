@@ -1,6 +1,7 @@
 """S3-FIFO (Yang et al., SOSP 2023), by bytes: a small queue on probation, a main queue, and a memory of who left."""
 
 from collections import OrderedDict, deque
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from benchmarks.simulation.policies.policy import Load, Setting
@@ -38,20 +39,37 @@ class S3Fifo:
             self._small_bytes += load.bytes
         self._bytes[archive] = load.bytes
 
-    def victim(self, at: int) -> int:  # noqa: ARG002 - the seam's
+    def victim(self, at: int, spared: Collection[int] = ()) -> int:  # noqa: ARG002 - the seam's
         """From small while it has its tenth (who was used moves to main), else from main (who was used stays)."""
-        while True:
+        passed: list[tuple[int, bool]] = []
+        for archive, is_small in self._leaving():
+            if archive not in spared:
+                break
+            passed.append((archive, is_small))
+        else:
+            archive, is_small = passed.pop(0)
+        for other, other_is_small in reversed(passed):
+            (self._small if other_is_small else self._main).appendleft(other)
+            self._small_bytes += self._bytes[other] * other_is_small
+        if is_small:
+            self._remember(archive)
+        return archive
+
+    def _leaving(self) -> Iterator[tuple[int, bool]]:
+        """Take archives out, and yield those that leave; whether from small."""
+        while self._small or self._main:
             if self._small and (self._small_bytes >= self._small_limit or not self._main):
                 archive = self._small.popleft()
                 self._small_bytes -= self._bytes[archive]
                 if self._uses[archive] <= 1:
-                    self._remember(archive)
-                    return archive
+                    yield archive, True
+                    continue
                 self._uses[archive] = 0
             else:
                 archive = self._main.popleft()
                 if self._uses[archive] == 0:
-                    return archive
+                    yield archive, False
+                    continue
                 self._uses[archive] -= 1
             self._main.append(archive)
 

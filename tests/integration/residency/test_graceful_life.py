@@ -224,5 +224,5 @@ def test_an_archive_that_nobody_asks_for_leaves_and_comes_back(tmp_path: Path) -
         (eviction,) = client.residency()["evictions"]
         assert (eviction["archive"], eviction["reason"]) == ("idle", "idle for longer than its time to live")
         assert client.infer("idle", inputs_of(1)).warmth == "disk"
-        kept = (tmp_path / "server" / "cache" / "footprints.json").read_text().splitlines()
+        kept = (tmp_path / "server" / "cache" / "footprints-embedded.json").read_text().splitlines()
         assert len(kept) >= 3, "measurements are on disk at once, however the process ends"

@@ -98,6 +98,7 @@ def test_answers_flip_from_old_to_new_without_a_failure(place: Place, archive: s
     )
     assert found.faults == set()
     assert {each.answered_by for each in after_the_flip} == {NEW}
+    assert found.turned_back((OLD, NEW)) == []
 
 
 def has_one_content(residency: Any) -> bool:
@@ -115,6 +116,8 @@ def test_a_broken_new_version_leaves_the_old_one_serving(place: Place, archive: 
         until(lambda: found.has_answers_of(NEWER), 2 * FLIP_S, "answers of the repaired content")
 
     assert found.faults == set()
+    assert found.turned_back((OLD, NEWER)) == []
+    assert f"archive '{archive}'" in place.server.text().partition("WARNING")[2]
 
 
 def troubles(place: Place, archive: str) -> list[Any]:

@@ -34,9 +34,7 @@ class Yard:
         self.engine = FakeEngine()
         self.source = FakeSource(*archives)
         self.journal = Journal()
-        self.residency = Residency(
-            self.engine, self.source, {CPU: budget}, clock, options, self.journal, self.engine.passing_bytes
-        )
+        self.residency = Residency(self.engine, self.source, {CPU: budget}, clock, options, self.journal, self.engine)
 
     @property
     def charged(self):

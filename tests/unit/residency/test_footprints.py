@@ -31,6 +31,21 @@ def test_an_out_of_memory_doubles_the_expectation_up_to_the_budget():
     assert known.predict(step("a")).on(CPU) == 1000
 
 
+def test_only_what_a_load_showed_is_called_measured_also_after_a_restart(tmp_path):
+    file = tmp_path / "footprints.json"
+    known = footprints(footprint_file=file)
+    assert not known.predict(step("a", 10)).is_measured
+    known.measured(step("a"), Footprint({CPU: 8}), load_s=1.0)
+    known.measured(step("b"), Footprint({CPU: 8}), load_s=1.0)
+    known.outgrew(step("b"))
+    known.write(known.take_unsaved())
+    for each in (known, footprints(footprint_file=file)):
+        assert each.predict(step("a")).is_measured
+        assert (each.predict(step("b")).on(CPU), each.predict(step("b")).is_measured) == (16, False)
+    known.measured(step("b"), Footprint({CPU: 9}), load_s=1.0)
+    assert known.predict(step("b")).is_measured
+
+
 def test_measurements_survive_a_restart(tmp_path):
     file = tmp_path / "deep" / "footprints.json"
     before = footprints(footprint_file=file)

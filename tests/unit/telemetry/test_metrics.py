@@ -35,7 +35,7 @@ def test_times_are_microseconds():
 
 def test_names_that_callers_make_up_open_no_label():
     metrics = Metrics()
-    metrics.failed("nonsense")
+    metrics.failed("nonsense", ValueError(), 0.1)
     page = samples(metrics)
     assert page["ModelErrors_total", OTHER] == 1
     assert ("ModelErrors_total", "nonsense") not in page
