@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import environment
-from benchmarks.scenarios import front_end
+from benchmarks.scenarios import cold_start, front_end, single_model
 
-SCENARIOS = {"front_end": front_end}
+SCENARIOS = {"cold_start": cold_start, "front_end": front_end, "single_model": single_model}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -28,7 +28,13 @@ def main(arguments: list[str]) -> None:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
         for model in ("trivial", "minilm"):
-            console.print(_table(model, result[model]))
+            if model in result:
+                console.print(_table(model, result[model]))
+        if "bare_limit" in result:
+            console.print(_limits(result))
+        if name == "cold_start":
+            for table in cold_start.tables(result):
+                console.print(table)
         console.print(f"written to benchmarks/results/{name}.json")
 
 
@@ -40,6 +46,17 @@ def _table(model: str, measured: dict[str, Any]) -> Table:
     for concurrency, row in measured["served"].items():
         values = (row["requests_per_s"], row["p50_ms"], row["p99_ms"], row["throughput_vs_bare"])
         table.add_row(concurrency, *map(str, values))
+    return table
+
+
+def _limits(measured: dict[str, Any]) -> Table:
+    limit, alone = measured["bare_limit"], measured["bare_one_at_a_time"]
+    table = Table(title=f"bare limit {limit['texts_per_s']} texts/s; one at a time p50 {alone['p50_ms']} ms")
+    for column in ("concurrency", "requests/s", "p50 ms", "p99 ms", "x bare limit", "p99 / mean"):
+        table.add_column(column, justify="right")
+    for concurrency, row in measured["served"].items():
+        ratios = (row["throughput_vs_bare_limit"], row["p99_vs_closed_loop_mean"])
+        table.add_row(concurrency, *map(str, (row["requests_per_s"], row["p50_ms"], row["p99_ms"], *ratios)))
     return table
 
 

@@ -21,28 +21,37 @@ from server.api.parts import HttpOptions, Parts
 from server.api.restricted import restrictions
 from server.archive.digest import RememberedFileDigests
 from server.archive.staging import stage_folder
-from server.archive.unpack import UnpackLimits
+from server.archive.unpack import UnpackLimits, unpack
 from server.codecs import registry
 from server.domain.clock import Clock, SystemClock
+from server.domain.cold_start import Staging
 from server.domain.errors import RoundhouseError
 from server.domain.model import CPU
 from server.domain.ports import BudgetByDevice, Engine, EngineLifecycle
 from server.engines.completion import complete
-from server.engines.devices import budgets
+from server.engines.devices import budgets, host_memory_bytes
 from server.jobs.async_jobs import AsyncJobs
 from server.lifespan.expiry import Expiry
+from server.lifespan.memory_rounds import MemoryRounds
 from server.lifespan.order import Order, Wishes
+from server.lifespan.prefetching import Prefetching
 from server.lifespan.process import Life, Listener, listen, live
 from server.lifespan.welcome import welcome
+from server.lifespan.with_access_log import with_access_log
 from server.lifespan.with_jobs import with_jobs
+from server.lifespan.with_tiers import with_tiers
+from server.residency.prefetch.prefetcher import Prefetcher
 from server.residency.residency import Residency
 from server.serving.address import AddressBook
 from server.serving.admission import Admission
-from server.serving.dispatcher import Dispatcher, DispatchOptions
+from server.serving.batcher import Batcher
+from server.serving.dispatcher import Dispatcher, DispatchOptions, Infer
 from server.serving.model_control import ModelControl
 from server.settings import Settings, part_options
 from server.settings.part_options import default_model
 from server.store.disk_cache import DiskCache
+from server.store.host_pages import LockedPages, WarmPages, may_lock
+from server.store.host_tier import HostTier
 from server.store.local import LocalFolder
 from server.store.origin import Origin
 from server.store.registered import RegisteredFolders
@@ -50,9 +59,13 @@ from server.store.resolve import ArchiveStore
 from server.store.stager import ArchiveTools
 from server.store.threads import StoreThreads
 from server.telemetry import logging as log_lines
+from server.telemetry.access_log import AccessLog
+from server.telemetry.access_log_file import AccessLogFile
+from server.telemetry.batch_metrics import BatchMetrics
 from server.telemetry.metrics import Metrics
 from server.telemetry.residency_metrics import ResidencyMetrics
 from server.telemetry.response_cache_metrics import response_cache_levels
+from server.telemetry.tier_metrics import tier_families, tier_figures
 
 _log = logging.getLogger(__name__)
 LISTING_S = 2.0
@@ -81,16 +94,16 @@ def compose(settings: Settings, clock: Clock) -> House:
     """
     threads = StoreThreads()
     registered = RegisteredFolders(settings.load_root)
-    source = _source(settings, registered, threads, clock)
+    metrics = Metrics()
+    told = ResidencyMetrics(metrics)
     memory = budgets(settings.memory_budget, settings.gpu_memory_budget, settings.gpu_memory_fraction)
     kind = part_options.engine_kind(settings)
-    engine, lifecycle = _engine(kind, settings, clock, gpus=sum(device != CPU for device in memory))
-    metrics = Metrics()
+    gpus = sum(device != CPU for device in memory)
+    host = _host_tier(settings, gpus, told)
+    source = _source(settings, registered, threads, clock, metrics.cold_starts.staged, host)
+    engine, lifecycle = _engine(kind, settings, clock, gpus)
     metrics.watch(response_cache_levels(lifecycle.describe))
-    told = ResidencyMetrics(metrics)
-    residency = Residency(
-        engine, source, memory, clock, part_options.residency(settings), told, lifecycle.passing_bytes
-    )
+    residency = Residency(engine, source, memory, clock, part_options.residency(settings), told, lifecycle, host)
     admission = Admission(settings.max_in_flight)
     addresses = AddressBook(registered, default_model(settings))
     models = ModelControl(residency, source, registered, addresses)
@@ -107,18 +120,24 @@ def compose(settings: Settings, clock: Clock) -> House:
         residency,
         models,
         admission,
-        Expiry(residency, settings.idle_ttl_s),
+        Expiry(residency, part_options.shortest_ttl(settings)),
+        MemoryRounds(residency.look),
     )
+    access_log = _access_log(settings, metrics)
     dispatcher = Dispatcher(
         residency,
         engine,
         registry.decode,
         clock,
         admission,
-        metrics,
+        AccessLog(metrics, residency.parts, access_log, clock) if access_log else metrics,
         DispatchOptions(timeout_s=settings.request_timeout_s, load_wait_s=settings.load_timeout_s),
+        _batched(settings, engine, metrics, clock, gpus),
     )
-    jobs = _jobs(settings, dispatcher, metrics, clock)
+    metrics.watch(residency.waiting_levels)
+    jobs = _jobs(settings, dispatcher, residency, metrics, clock)
+    prefetcher = Prefetcher(residency.raising, clock) if settings.prefetch == "on" else None
+    metrics.also(tier_families(told, host, prefetcher))
     parts = Parts(
         dispatcher=dispatcher,
         addresses=addresses,
@@ -134,31 +153,64 @@ def compose(settings: Settings, clock: Clock) -> House:
             inference_type=settings.inference_type,
         ),
         facts=lambda: {"engine": lifecycle.describe()},
+        tiers=partial(tier_figures, told, host, prefetcher),
         jobs=jobs,
     )
+    life = Life(order.begin, order.drain, order.end)
+    prefetching = Prefetching(prefetcher, lambda: admission.running) if prefetcher else None
     return House(
         app=build_app(parts),
         metrics_app=metrics_app(metrics),
-        life=with_jobs(Life(order.begin, order.drain, order.end), jobs),
+        life=with_access_log(with_tiers(with_jobs(life, jobs), host, prefetching), access_log),
         memory=memory,
         engine_kind=kind,
         names=source.names,
     )
 
 
-def _jobs(settings: Settings, dispatcher: Dispatcher, metrics: Metrics, clock: Clock) -> AsyncJobs | None:
+def _access_log(settings: Settings, metrics: Metrics) -> AccessLogFile | None:
+    if settings.access_log is None:
+        return None
+    file = AccessLogFile(settings.access_log, settings.access_log_size)
+    metrics.watch(file.levels)
+    return file
+
+
+def _batched(settings: Settings, engine: Engine, metrics: Metrics, clock: Clock, gpus: int) -> Infer | None:
+    options = part_options.batching(settings, gpus)
+    return Batcher(engine, clock, BatchMetrics(metrics), options).infer if options else None
+
+
+def _jobs(
+    settings: Settings, dispatcher: Dispatcher, residency: Residency, metrics: Metrics, clock: Clock
+) -> AsyncJobs | None:
     """Asynchronous inference, where the settings ask for it."""
     options = part_options.jobs(settings)
     if options is None:
         return None
     from server.jobs.assembly import assemble  # boto3, as in `_source`
 
-    jobs = assemble(options, dispatcher.invoke, clock)
+    jobs = assemble(options, dispatcher.invoke, clock, residency.is_resident)
     metrics.watch(jobs.levels)
     return jobs
 
 
-def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThreads, clock: Clock) -> ArchiveStore:
+def _host_tier(settings: Settings, gpus: int, told: ResidencyMetrics) -> HostTier | None:
+    budget = part_options.host_tier(settings, gpus, host_memory_bytes, partial(told.charged_bytes, CPU))
+    if budget is None:
+        return None
+    is_promise = settings.host_tier is not None and may_lock(settings.host_tier)
+    return HostTier(budget, LockedPages() if is_promise else WarmPages())
+
+
+def _source(
+    settings: Settings,
+    registered: RegisteredFolders,
+    threads: StoreThreads,
+    clock: Clock,
+    told: Callable[[Staging], None],
+    host: HostTier | None,
+) -> ArchiveStore:
     origin: Origin | None = None
     if settings.store is not None and settings.store.startswith("s3://"):
         from server.store.s3 import S3Prefix  # boto3 takes 0.3 s to import, which a folder's users need not pay
@@ -167,21 +219,26 @@ def _source(settings: Settings, registered: RegisteredFolders, threads: StoreThr
         origin = S3Prefix(S3Options.from_url(settings.store, settings.s3_endpoint_url), threads)
     elif settings.store is not None:
         origin = LocalFolder(Path(settings.store), threads)
+    digests = RememberedFileDigests()
     stage = partial(
         stage_folder,
-        digest_of=RememberedFileDigests(),
         entry=settings.default_model or "" if settings.mode == "single" else "",
     )
+    disk = DiskCache(settings.cache_dir, settings.disk_quota, clock, sharing=settings.sharing)
+    if host is not None:
+        disk.on_discarded(host.forget)
     return ArchiveStore(
         origin,
         registered,
-        DiskCache(settings.cache_dir, settings.disk_quota, clock),
+        disk,
         threads,
         clock,
         complete,
         part_options.store(settings),
         UnpackLimits(total_bytes=settings.max_archive),
-        ArchiveTools(stage_folder=stage),
+        ArchiveTools(partial(unpack, learn=digests.learn), stage, digests),
+        told,
+        sharing=settings.sharing,
     )
 
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from server.api import openapi, request_context
-from server.api.admin import jobs, metrics, residency
+from server.api.admin import decisions, jobs, metrics, residency
 from server.api.body import ClientGone
 from server.api.default_accept import DefaultAccept
 from server.api.door import Door
@@ -34,6 +34,7 @@ ROUTERS: Final = (
     models.router,  # after the others below /v2: a model's name may be any path
     async_inference.router,
     residency.router,
+    decisions.router,
     jobs.router,
     metrics.router,
 )

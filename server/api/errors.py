@@ -5,8 +5,9 @@ Nothing else in the server knows a status code of an error. The rows:
   one. For `/models` (multi) a failing model is a 400 and for `/invocations` (single) a 500, as Triton has it.
 - `kserve`: what Triton's own HTTP front end answers; also used for our own routes.
 - `runtime`: the botocore error class. `ModelError` (424) wraps what a container would have said, which is the `single`
-  column. 429 is given only for an archive that is on its way, after waiting for it: of boto3's retry modes `legacy`
-  comes back for it, `standard` (the default of newer versions) tells its caller.
+  column. 429 is given only for an archive that is not there yet: after waiting for it, or at once where too many
+  wait or the predicted wait is too long. Of boto3's retry modes `legacy` comes back for it, `standard` (the default of
+  newer versions) tells its caller.
 """
 
 import math
@@ -54,6 +55,7 @@ TABLE: Final[Mapping[type[e.RoundhouseError], Row]] = {
     e.InvalidArchive: Row(400, 400, 400, "ModelError"),
     e.ForbiddenPath: Row(400, 400, 400, "ValidationError"),
     e.UnsupportedModel: Row(400, 501, 400, "ModelError"),
+    e.UnsupportedOperation: Row(501, 501, 501, "ValidationError"),
     e.CapacityError: Row(503, 503, 503, "ServiceUnavailable"),
     e.DeviceFull: Row(507, 507, 507, "ModelError"),
     e.DiskFull: Row(507, 507, 507, "ModelError"),

@@ -14,6 +14,7 @@ from server.api.disconnect import ClientWatch
 from server.api.door import Call, Door, match
 from server.api.errors import Refusal, as_known, plain_refusal, refusal
 from server.api.parts import Parts
+from server.api.server_timing import server_timing
 from server.api.streamed import send_stream
 from server.api.surface import LOAD_MS, WARMTH, RawHeaders, Surface, respond
 from server.domain.errors import Bug
@@ -70,6 +71,8 @@ class HotPath:
             (WARMTH, served.warmth.encode()),
             (LOAD_MS, b"%.3f" % (served.load_s * 1000)),
         )
+        if served.cold_start is not None:
+            own.append(server_timing(served.cold_start, served.waited_s, served.infer_s))
         own.extend((name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items())
         pieces = await encodings.deflated(answer.body, own, call.headers)
         request_context.note_answer(path, 200, name, served.warmth, served.total_s)

@@ -17,7 +17,7 @@ _BODY: Final[dict[str, Any]] = {
 }
 _WARMTH: Final = {
     "x-roundhouse-warmth": {
-        "description": "where the archive was: resident, shared, disk or store",
+        "description": "where the archive was: resident, shared, host, disk or store",
         "schema": {"type": "string"},
     },
     "x-roundhouse-load-ms": {"description": "what loading it cost this request", "schema": {"type": "number"}},

@@ -48,6 +48,8 @@ class Parts:
     options: HttpOptions = field(default_factory=HttpOptions)
     facts: Callable[[], Mapping[str, object]] = lambda: NO_FACTS
     """What to show about the server and its engine."""
+    tiers: Callable[[], Mapping[str, object]] = lambda: NO_FACTS
+    """What to show about the tiers below the devices."""
     jobs: AsyncJobs | None = None
     """Asynchronous inference, where it is switched on."""
     clock: Clock = field(default_factory=SystemClock)

@@ -13,6 +13,7 @@ from server.api import request_context
 from server.api.disconnect import ClientWatch
 from server.api.door import Call, Door
 from server.api.errors import as_known
+from server.api.server_timing import server_timing
 from server.api.surface import LOAD_MS, WARMTH
 from server.domain.errors import Bug
 from server.serving.answer_stream import AnswerStream
@@ -42,6 +43,8 @@ async def _send_all(answers: AnswerStream, door: Door, call: Call, send: Send, p
         (LOAD_MS, b"%.3f" % (answers.load_s * 1000)),
         *request_context.headers_now(call.route.surface),
     )
+    if answers.cold_start is not None:
+        own.append(server_timing(answers.cold_start, answers.waited_s, answers.infer_s))
     await send({"type": "http.response.start", "status": 200, "headers": own})
     try:
         async for streamed in answers:

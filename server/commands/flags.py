@@ -13,6 +13,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _METAVARS: Final = {
     "store": "DIR|s3://...",
     "restrict_api": "GROUP:HEADER=VALUE",
+    "groups": "GROUP:quota=SIZE|N%,priority=N",
+    "archives": "MATCH:priority=N,ttl_s=SECONDS,pin=true",
     "safe_port_range": "A-B",
     "gpu_memory_fraction": "0..1",
 }
@@ -38,6 +40,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 
 
 def _shown(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Path) or not isinstance(value, int) or not _is_bytes(name):
         return str(value)
     return f"{value // 1024**2}MiB" if value < 1024**3 else f"{value // 1024**3}GiB"
@@ -58,7 +62,14 @@ def _metavar(name: str, field: FieldInfo) -> str:
     choices = getattr(field.annotation, "__args__", ())
     if kind.startswith("typing.Literal"):
         return "|".join(choices)
-    for mark, metavar in (("ByteSize", "SIZE"), ("Path", "PATH"), ("tuple", "A,B"), ("float", "SECONDS"), ("int", "N")):
+    for mark, metavar in (
+        ("bool", "true|false"),
+        ("ByteSize", "SIZE"),
+        ("Path", "PATH"),
+        ("tuple", "A,B"),
+        ("float", "SECONDS"),
+        ("int", "N"),
+    ):
         if mark in kind:
             return metavar
     return "TEXT"

@@ -13,7 +13,8 @@ RoundhouseError
 │   ├── AlreadyLoaded          LOAD of an id that is already there
 │   ├── InvalidArchive         corrupt, hostile, or not a Triton repository
 │   ├── ForbiddenPath          LOAD of a folder outside the load root
-│   └── UnsupportedModel       the archive asks for what this engine cannot run
+│   ├── UnsupportedModel       the archive asks for what this engine cannot run
+│   └── UnsupportedOperation   the server, as it was set up, cannot do what it was asked for
 ├── CapacityError          right request, no room or no time; may succeed later
 │   ├── DeviceFull             the archive can never, or cannot now, fit the memory budget
 │   ├── DiskFull               no room left to unpack
@@ -102,6 +103,10 @@ class ForbiddenPath(ClientError):
 
 class UnsupportedModel(ClientError):
     """The archive asks for a backend or a feature that this engine does not have."""
+
+
+class UnsupportedOperation(ClientError):
+    """The server, as it was set up, cannot do what it was asked for."""
 
 
 class CapacityError(RoundhouseError):

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NewType, TypeAlias
+from typing import Final, NamedTuple, NewType, TypeAlias
+
+from server.domain.cold_start import NOT_STAGED, NOT_TIMED, LoadTimes, Staging
 
 StepDigest = NewType("StepDigest", str)
 """SHA-256 (64 hex digits) over a step's files, its canonical config without its name, and what it calls."""
+
+FileSha = NewType("FileSha", str)
+"""SHA-256 (64 hex digits) of a file's content."""
 
 Device: TypeAlias = str
 """A memory that has a budget: `"cpu"`, `"gpu:0"`, `"gpu:1"`, ..."""
@@ -51,6 +56,14 @@ class Footprint:
     """Bytes per device. A prediction before the load, a measurement after it."""
 
     bytes_by_device: Mapping[Device, int]
+    took: LoadTimes = field(default=NOT_TIMED, compare=False)
+    """Of a measurement: what the load took, where the engine says so."""
+    is_measured: bool = field(default=False, compare=False)
+    """Of a prediction: an earlier load on this host, by the same kind of engine, showed it."""
+
+    mapped: Mapping[FileSha, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Host bytes that are pages of mapped weight files, counted in `bytes_by_device` as well. They are there once,
+    however many steps map the file."""
 
     def on(self, device: Device) -> int:
         """Bytes on one device, 0 where the step has none there."""
@@ -58,6 +71,28 @@ class Footprint:
 
 
 NOTHING: Final = Footprint(MappingProxyType({}))
+
+
+def clipped(mapped: Mapping[FileSha, int], limit_bytes: int) -> Mapping[FileSha, int]:
+    """As much of the mapped files as is within the host bytes that a step takes altogether."""
+    if sum(mapped.values()) <= limit_bytes:
+        return mapped
+    left, kept = limit_bytes, {}
+    for file, amount in mapped.items():
+        kept[file] = min(amount, left)
+        left -= kept[file]
+    return {file: amount for file, amount in kept.items() if amount}
+
+
+class WeightFile(NamedTuple):
+    """A large file of a step. Equal ones in different steps are one file on disk and, where they are mapped, in memory.
+
+    `path` is relative to the step's folder.
+    """
+
+    path: str
+    digest: FileSha
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +112,8 @@ class Step:
     file_bytes: int = 0
     predicted: Footprint = NOTHING
     """From the manifest or an earlier load; `NOTHING` where nobody knows, and then `file_bytes` is the guess."""
+    weights: tuple[WeightFile, ...] = ()
+    """Its large files; none where sharing is switched off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +132,18 @@ class StagedArchive:
     """The manifest's task, e.g. `sentence-embedding`; empty for a plain repository. Picks plain-payload codecs."""
     staged_from: str = "disk"
     """How far the content had to come: `disk` (already unpacked) or `store` (fetched and unpacked now)."""
-    staging_s: float = 0.0
+    staging: Staging = NOT_STAGED
+    """What bringing it to disk took now."""
 
     @property
     def key(self) -> str:
         """The name of this exact content."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def staging_s(self) -> float:
+        """Seconds of staging, all phases together."""
+        return self.staging.total_s
 
     @property
     def entry_step(self) -> Step:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import Device, Footprint, StagedArchive, Step, StepDigest
+from server.domain.sighting import Sighting
 
 
 class Engine(Protocol):
@@ -23,6 +24,7 @@ class Engine(Protocol):
         Raises:
             LoadFailed, UnsupportedModel, InvalidArchive: it never will be; nothing of it stays in memory.
             DeviceFull: the device ran out of memory.
+            DiskFull: the engine has no room on disk for the step; a later load may succeed.
             EngineLost: the engine's process died; a later load may succeed.
         """
         ...
@@ -63,6 +65,28 @@ class EngineLifecycle(Protocol):
     @property
     def is_ready(self) -> bool:
         """Whether loads and inferences can be accepted right now."""
+        ...
+
+    async def observe(self) -> Sighting | None:
+        """Measure what the engine's processes hold; waits for a moment at which nothing is loaded. Milliseconds.
+
+        `None`: there is nothing to be measured, or no such moment came.
+        """
+        ...
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether `renew` can work: not where the engine is this very process."""
+        ...
+
+    async def renew(self) -> None:
+        """Replace the engine's process by a fresh, empty one. Nobody uses the engine; `on_lost` is not called.
+
+        Returns when it is up, or will be: a process that does not start is tried again as after a death.
+
+        Raises:
+            UnsupportedOperation: the engine has no process of its own.
+        """
         ...
 
     def passing_bytes(self) -> Mapping[Device, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server.domain.ports import EngineLifecycle
 from server.lifespan.expiry import Expiry
+from server.lifespan.memory_rounds import MemoryRounds
 from server.residency.residency import Residency
 from server.serving.admission import Admission
 from server.serving.model_control import ModelControl
@@ -41,6 +42,7 @@ class Order:
         models: ModelControl,
         admission: Admission,
         expiry: Expiry,
+        rounds: MemoryRounds,
     ) -> None:
         self._wishes = wishes
         self._registered = registered
@@ -50,6 +52,7 @@ class Order:
         self._models = models
         self._admission = admission
         self._expiry = expiry
+        self._rounds = rounds
         self._has_begun = False
 
     def is_ready(self) -> bool:
@@ -79,6 +82,7 @@ class Order:
             _log.info("pinning %s", name)
             await self._models.pin(name)
         self._expiry.begin()
+        self._rounds.begin()
         self._has_begun = True
 
     async def drain(self, timeout_s: float) -> None:
@@ -88,6 +92,7 @@ class Order:
 
     async def end(self) -> None:
         """Free everything, in the reverse order."""
+        await self._rounds.end()
         await self._expiry.end()
         await self._residency.close()
         await self._engine.stop()

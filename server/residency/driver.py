@@ -5,22 +5,31 @@ Everything happens on one event loop. Events that a command causes are handled a
 
 import asyncio
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from server.domain.clock import Clock
-from server.domain.model import Device, StagedArchive
+from server.domain.cold_start import ColdStart
+from server.domain.model import Device, StagedArchive, Step, StepDigest
 from server.domain.ports import ArchiveSource, Engine
 from server.residency import events as e
 from server.residency.failures import fresh
 from server.residency.footprint import Footprints
+from server.residency.host import HostTier
 from server.residency.leases import RESIDENT, Lease
 from server.residency.loader import Loader
 from server.residency.observer import ResidencyObserver
 from server.residency.planner import Planner
 from server.residency.records import ArchiveRecord
+from server.residency.states import ArchiveState, StepState
+
+_log = logging.getLogger(__name__)
+
+MOST_DEFERRED: Final = 100
+"""Steps that may wait to go one tier down. On a server that never comes to rest more of them go beside the loads."""
 
 
 class Driver:
@@ -35,12 +44,14 @@ class Driver:
         clock: Clock,
         observer: ResidencyObserver,
         retry_pause_s: float,
+        host: HostTier,
     ) -> None:
         self.planner = planner
-        self.loader = Loader(engine, clock, footprints, self.tell, observer.unloaded, retry_pause_s)
+        self.loader = Loader(engine, clock, footprints, self.tell, observer, retry_pause_s, host)
         self.is_empty = asyncio.Event()
         self.is_empty.set()
         self._source = source
+        self._host = host
         self._now = clock.now
         self._observer = observer
         self._waiters: dict[e.WaiterId, asyncio.Future[Lease]] = {}
@@ -48,8 +59,13 @@ class Driver:
         self._ids = itertools.count(1)
         self._events: deque[e.Event] = deque()
         self._is_telling = False
+        self._demoted: dict[StepDigest, Step] = {}
         self._seen_changes = 0
         self._seen_charges: dict[Device, int] = {}
+        self.moved: Callable[[], None] = lambda: None
+        """Called after a step came into memory or left it."""
+        self.renew: Callable[[], None] = lambda: None
+        """Called where the engine is to be restarted."""
 
     def tell(self, event: e.Event) -> None:
         """Hand an event to the planner and do what it says."""
@@ -59,16 +75,19 @@ class Driver:
         self._is_telling = True
         try:
             while self._events:
-                for command in self.planner.handle(self._events.popleft()):
+                event = self._events.popleft()
+                for command in self.planner.handle(event):
                     COMMANDS[type(command)](self, command)
                 self._publish()
+                if type(event) in _MOVES:
+                    self.moved()
         finally:
             self._is_telling = False
 
-    async def wait(self, archive: StagedArchive, *, is_use: bool = True) -> Lease:
+    async def wait(self, archive: StagedArchive, *, is_use: bool = True, is_patient: bool = False) -> Lease:
         """A lease on this content as soon as it is resident. Raises what the planner refuses with."""
         while True:
-            lease = await self._wait_once(archive, is_use=is_use)
+            lease = await self._wait_once(archive, is_use=is_use, is_patient=is_patient)
             if not lease.is_void:
                 return lease
             lease.release()  # the engine died between the grant and this turn of the loop
@@ -90,12 +109,12 @@ class Driver:
         if self.planner.release(record, now):
             self.tell(e.Idle(now))
 
-    async def _wait_once(self, archive: StagedArchive, *, is_use: bool) -> Lease:
+    async def _wait_once(self, archive: StagedArchive, *, is_use: bool, is_patient: bool) -> Lease:
         waiter = next(self._ids)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = granted
         try:
-            self.tell(e.Wanted(self._now(), waiter, archive, is_use))
+            self.tell(e.Wanted(self._now(), waiter, archive, is_use, is_patient))
             return await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
@@ -108,7 +127,9 @@ class Driver:
     def _grant(self, command: e.Grant) -> None:
         record, is_hit = command.record, command.warmth == RESIDENT
         lease = Lease(record, self.give_back)
-        lease.warmth, lease.load_s = command.warmth, 0.0 if is_hit else record.load_s
+        lease.warmth = command.warmth
+        if not is_hit:
+            lease.load_s, lease.cold_start = record.load_s, record.cold_start
         waiter = self._waiters.pop(command.waiter, None)
         if waiter is None or waiter.done():
             lease.release()
@@ -126,12 +147,16 @@ class Driver:
 
     def _arrived(self, command: e.Arrived) -> None:
         record = command.record
-        self._observer.loaded(record.archive.name, record.load_s, record.archive.staging_s)
+        steps = self.loader.loaded_since(record.admitted_at, [step.step for step in record.steps])
+        record.cold_start = ColdStart(record.archive.staging, record.load_s, steps)
+        self._observer.loaded(record.archive.name, record.cold_start)
 
     def _departed(self, command: e.Departed) -> None:
         self._observer.evicted(command.name, command.reason)
 
     def _broke(self, command: e.Broke) -> None:
+        # The answers need not tell: content that was there before may serve on.
+        _log.warning("archive %r could not be loaded: %s", command.name, command.error)
         self._observer.failed(command.name, type(command.error).__name__)
 
     def _gone(self, command: e.Gone) -> None:
@@ -139,10 +164,20 @@ class Driver:
         if ticket is not None and not ticket.done():
             ticket.set_result(None)
 
+    def _renew_engine(self, command: e.RenewEngine) -> None:
+        del command
+        self.renew()
+
+    def _recalled(self, command: e.Recalled) -> None:
+        self._observer.evicted(command.record.archive.name, "the engine is renewed")
+
     def _load(self, command: e.Load) -> None:
         self.loader.load(command)
 
     def _unload(self, command: e.Unload) -> None:
+        leaving = self.planner.house.inventory.steps.get(command.digest)
+        if leaving is not None and not self.planner.house.is_closed:
+            self._demoted[command.digest] = leaving.step
         self.loader.unload(command)
 
     def _publish(self) -> None:
@@ -161,8 +196,23 @@ class Driver:
             if self._seen_charges.get(device) != charged:
                 self._seen_charges[device] = charged
                 self._observer.charged(device, charged, inventory.ledger.budgets.get(device, 0))
+        if self._demoted:
+            self._demote()
+
+    def _demote(self) -> None:
+        """What left goes one tier down, as soon as nobody's load needs the disk: it may have to be read."""
+        inventory, waiting = self.planner.house.inventory, self.planner.house.waiting
+        is_busy = waiting.queue or inventory.is_any(ArchiveState.LOADING)
+        if is_busy and len(self._demoted) < MOST_DEFERRED:
+            return
+        demoted, self._demoted = self._demoted, {}
+        for digest, step in demoted.items():
+            present = inventory.steps.get(digest)
+            if present is None or present.state is StepState.UNLOADING:
+                self._host.keep(step)
 
 
+_MOVES: Final = frozenset({e.StepLoaded, e.StepUnloaded})
 COMMANDS: Final[Mapping[type[Any], Callable[[Driver, Any], None]]] = MappingProxyType(
     {
         e.Grant: Driver._grant,
@@ -173,5 +223,7 @@ COMMANDS: Final[Mapping[type[Any], Callable[[Driver, Any], None]]] = MappingProx
         e.Gone: Driver._gone,
         e.Load: Driver._load,
         e.Unload: Driver._unload,
+        e.RenewEngine: Driver._renew_engine,
+        e.Recalled: Driver._recalled,
     }
 )

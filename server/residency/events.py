@@ -7,6 +7,7 @@ from typing import TypeAlias
 from server.domain.errors import RoundhouseError
 from server.domain.model import Footprint, StagedArchive, Step, StepDigest
 from server.residency.records import ArchiveRecord
+from server.residency.terms import Wish
 
 WaiterId: TypeAlias = int
 """Names one caller who waits for a lease."""
@@ -17,12 +18,33 @@ TicketId: TypeAlias = int
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A caller wants a lease on this content, and waits for it. `is_use`: to use it, not to have it loaded."""
+    """A caller wants a lease on this content, and waits for it. `is_use`: to use it, not to have it loaded.
+
+    `is_patient`: it can wait until there is room that nobody else wants, or has used a moment ago.
+    """
 
     at: float
     waiter: WaiterId
     archive: StagedArchive
     is_use: bool = True
+    is_patient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A caller wanted this content and could not wait so long: load it, if that disturbs nobody, before `until`."""
+
+    at: float
+    archive: StagedArchive
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """Nobody has asked for this content, but somebody may soon: load it if there is room that nobody needs."""
+
+    at: float
+    archive: StagedArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +69,8 @@ class StepLoaded:
     at: float
     digest: StepDigest
     measured: Footprint
+    is_from_host: bool = False
+    """Its files were kept in host memory when the load began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +151,38 @@ class Unpinned:
 
 
 @dataclass(frozen=True, slots=True)
+class TermsSaid:
+    """From now on this holds for the archive, beside what its other terms are."""
+
+    at: float
+    name: str
+    wish: Wish
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Let go of what has been idle for longer than its time to live."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalWanted:
+    """Restart the engine as soon as no lease is out, and load again what was there."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalCalledOff:
+    """The leases do not come back in time: serve on with the engine that is there."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRenewed:
+    """The engine was restarted as planned: it is empty."""
 
     at: float
 
@@ -143,6 +197,8 @@ class Closed:
 
 Event: TypeAlias = (
     Wanted
+    | Ordered
+    | Foreseen
     | GaveUp
     | Idle
     | StepLoaded
@@ -155,7 +211,11 @@ Event: TypeAlias = (
     | Unwanted
     | Pinned
     | Unpinned
+    | TermsSaid
     | TimePassed
+    | RenewalWanted
+    | RenewalCalledOff
+    | EngineRenewed
     | Closed
 )
 
@@ -183,7 +243,7 @@ class Grant:
     waiter: WaiterId
     record: ArchiveRecord
     warmth: str
-    """`resident`, `shared` (every step was there for others), or how far it came: `disk`, `store`."""
+    """`resident`, `shared` (every step was there for others), or how far it came: `host`, `disk`, `store`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,4 +284,16 @@ class Gone:
     ticket: TicketId
 
 
-Command: TypeAlias = Load | Unload | Grant | Refuse | Arrived | Departed | Broke | Gone
+@dataclass(frozen=True, slots=True)
+class RenewEngine:
+    """Restart the engine: no lease is out, and nothing is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A resident archive left with the engine that was renewed, and is loaded again."""
+
+    record: ArchiveRecord
+
+
+Command: TypeAlias = Load | Unload | Grant | Refuse | Arrived | Departed | Broke | Gone | RenewEngine | Recalled

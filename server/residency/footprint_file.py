@@ -7,13 +7,13 @@ written anew where it has become more history than state.
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from server.domain.model import Device, StepDigest
+from server.domain.model import NOTHING, Device, FileSha, StepDigest
 
 _log = logging.getLogger(__name__)
 FORMAT: Final = 2
@@ -24,11 +24,14 @@ _HISTORY: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What loading a step showed. Bytes by device, and seconds."""
+    """What loading a step showed. Bytes by device, seconds, and which of the host bytes are mapped weight files."""
 
     digest: StepDigest
     bytes_by_device: dict[Device, int]
     load_s: float
+    mapped: Mapping[FileSha, int] = field(default_factory=lambda: NOTHING.mapped)
+    is_outgrown: bool = False
+    """The bytes are a guess: the load ran out of memory."""
 
 
 class FootprintFile:
@@ -83,7 +86,12 @@ class FootprintFile:
 
 
 def _line(each: Measurement) -> str:
-    return json.dumps({"step": each.digest, "bytes": each.bytes_by_device, "load_s": round(each.load_s, 4)}) + "\n"
+    entry: dict[str, Any] = {"step": each.digest, "bytes": each.bytes_by_device, "load_s": round(each.load_s, 4)}
+    if each.mapped:
+        entry["mapped"] = dict(each.mapped)
+    if each.is_outgrown:
+        entry["outgrown"] = True
+    return json.dumps(entry) + "\n"
 
 
 def _measurements(lines: Iterable[str]) -> Iterator[Measurement]:
@@ -91,6 +99,8 @@ def _measurements(lines: Iterable[str]) -> Iterator[Measurement]:
         try:
             entry: Any = json.loads(line)
             amounts = {str(device): int(amount) for device, amount in entry["bytes"].items()}
-            yield Measurement(StepDigest(entry["step"]), amounts, float(entry["load_s"]))
+            mapped = {FileSha(file): int(amount) for file, amount in entry.get("mapped", {}).items()}
+            is_outgrown = bool(entry.get("outgrown"))
+            yield Measurement(StepDigest(entry["step"]), amounts, float(entry["load_s"]), mapped, is_outgrown)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

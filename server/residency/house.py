@@ -4,6 +4,7 @@ Every action writes the commands it causes into `commands`, in order.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from server.domain.errors import RoundhouseError
 from server.domain.model import Device, StagedArchive
@@ -15,7 +16,8 @@ from server.residency.ledger import Room
 from server.residency.options import ResidencyOptions
 from server.residency.policies.table import POLICIES
 from server.residency.records import ArchiveRecord, StepRecord
-from server.residency.states import ArchiveState, StepState
+from server.residency.states import ArchiveState, RenewalPhase, StepState
+from server.residency.terms import TermsBook
 from server.residency.waiting import WaitingRoom
 
 MOST_CONSIDERED = 12
@@ -30,6 +32,9 @@ class House:
         self.waiting = WaitingRoom()
         self.policy = POLICIES[options.policy]()
         self.pins: set[str] = set()
+        self.terms = TermsBook(replace(options.tariff, time_to_live_s=options.time_to_live_s))
+        self.overdrawn: set[str] = set()
+        """Groups that a measurement may have brought over their quota."""
         self.asked: set[str] = set()
         """Names that somebody asked for in order to use them, as opposed to having them loaded."""
         self.failures = FailureMemory(options.failure_ttl_s)
@@ -38,6 +43,8 @@ class House:
         self.commands: list[Command] = []
         self.at = 0.0
         self.is_closed = False
+        self.renewal: RenewalPhase | None = None
+        """A planned restart of the engine: until it is over nothing is leased or loaded."""
 
     def knows(self, name: str) -> bool:
         """Whether anything of this name is in memory, coming, going, or waited for."""
@@ -62,9 +69,18 @@ class House:
         """Archives that came later than that are so new that others should leave first."""
         return self.at - self.options.churn_guard_s
 
+    @property
+    def spared_from(self) -> float:
+        """What urgent requests used later than that does not leave for those who can wait."""
+        return self.at - self.options.spare_s
+
+    def is_awaited(self, step: StepRecord) -> bool:
+        """Whether anybody waits for it: not so where it comes back after a renewal, or who wanted it gave up."""
+        return any(self.waiting.is_awaited(key) for key in step.references)
+
     def is_pinned(self, record: ArchiveRecord) -> bool:
         """Whether the archive may not be chosen as a victim."""
-        return record.archive.name in self.pins
+        return record.terms.is_pinned or record.archive.name in self.pins
 
     # Waiters
 
@@ -88,10 +104,26 @@ class House:
     def serve_old_or_refuse(self, waiters: Sequence[WaiterId], archive: StagedArchive, error: RoundhouseError) -> None:
         """Content that does not load leaves the content before it serving, where there is one."""
         old = self.inventory.leasable.get(archive.name)
+        returning = self.returning(archive.name)
         if old is not None:
             self.grant(waiters, old, "resident")
+        elif returning is not None:
+            for waiter in waiters:
+                self.waiting.join(waiter, returning.archive, is_queued=returning.is_leaving)
         else:
             self.refuse(waiters, error)
+
+    def returning(self, name: str) -> ArchiveRecord | None:
+        """The content of this name that gives no lease just now, but will once the engine is renewed."""
+        states = [ArchiveState.DRAINING] if self.renewal else []
+        found = (each for each in self.inventory.named(name) if each.is_recalled or each.state in states)
+        return max(found, key=lambda record: record.admission, default=None)
+
+    def drop(self, record: ArchiveRecord) -> None:
+        """An archive that is being loaded is given up."""
+        if record.is_recalled:
+            self.policy.departed(record)
+        self.inventory.drop(record)
 
     # Archives
 
@@ -103,6 +135,7 @@ class House:
         self.grant(self.waiting.dismiss(record.archive.key), record, record.warmth, is_use=is_use)
         record.uses = max(record.uses, int(is_use))  # who asked may have given up meanwhile
         self.policy.arrived(record)
+        self.decisions.came_back(record.archive, self.at, record.load_s, self._last_used)
         current = self.inventory.leasable[record.archive.name]
         for other in self.inventory.named(record.archive.name):
             if other is not current and other.state in {ArchiveState.RESIDENT, ArchiveState.DRAINING}:
@@ -110,7 +143,7 @@ class House:
 
     def fail(self, record: ArchiveRecord, error: RoundhouseError) -> None:
         """The archive will not be loaded: its waiters learn why, and its other steps are let go."""
-        self.inventory.drop(record)
+        self.drop(record)
         self.failures.remember(record.archive, error, self.at)
         self.commands.append(Broke(record.archive.name, error))
         self.serve_old_or_refuse(self.waiting.dismiss(record.archive.key), record.archive, error)
@@ -139,6 +172,7 @@ class House:
                 uses=record.uses,
                 judgement=self.policy.explain(record, self.at),
                 considered=reasons.considered,
+                load_s=_thrown_away_s(record),
             )
         )
         if choice is not None:
@@ -174,6 +208,10 @@ class House:
                 del self.tickets[ticket]
                 self.commands.append(Gone(ticket))
 
+    def _last_used(self, name: str) -> float | None:
+        record = self.inventory.leasable.get(name)
+        return record.last_used if record is not None else None
+
     def _is_asked_for(self, name: str) -> bool:
         return name in self.asked or any(record.uses for record in self.inventory.named(name))
 
@@ -181,6 +219,12 @@ class House:
         return record.state is ArchiveState.ABSENT and all(
             step.state is StepState.ABSENT or step.holders for step in record.steps
         )
+
+
+def _thrown_away_s(record: ArchiveRecord) -> float:
+    """Seconds of loading that go with an archive: of the steps that nobody else holds."""
+    own_holders = 0 if record.is_leaving else 1
+    return sum(step.load_s for step in record.steps if step.holders <= own_holders)
 
 
 class Reasons:

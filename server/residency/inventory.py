@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from server.domain.model import Device, Footprint, StagedArchive, Step, StepDigest
 from server.residency.ledger import Ledger, Room, add
+from server.residency.outlook import Outlook
 from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.states import ArchiveMove, ArchiveState, StepMove, StepState
 
@@ -39,24 +40,44 @@ class Inventory:
 
     # Questions
 
+    def outlook(self) -> Outlook:
+        """What comes and goes from here on, in the hands of the asker."""
+        return Outlook(self.ledger)
+
     def need(
-        self, archive: StagedArchive, besides: Collection[StepDigest] = (), but: Collection[StepDigest] = ()
+        self,
+        archive: StagedArchive,
+        besides: Collection[StepDigest] = (),
+        but: Collection[StepDigest] = (),
+        outlook: Outlook | None = None,
     ) -> Room:
-        """Bytes that the archive's absent steps will be charged with; those in `besides` too, those in `but` not."""
-        return self.ledger.budgeted(
-            self._footprint(step)
-            for step in _distinct(archive)
-            if (step.digest not in self.steps or step.digest in besides) and step.digest not in but
+        """Bytes that the archive's absent steps will be charged with; those in `besides` too, those in `but` not.
+
+        In the `outlook`, where one is given, the archive has come then.
+        """
+        return (outlook or self.outlook()).come(
+            {
+                step.digest: self._footprint(step)
+                for step in _distinct(archive)
+                if (step.digest not in self.steps or step.digest in besides) and step.digest not in but
+            }
         )
+
+    def withdraw(self, archive: StagedArchive, outlook: Outlook) -> None:
+        """The archive, for which there was a `need` in the outlook, does not come after all."""
+        outlook.forget({each.digest: self.predict(each) for each in archive.steps if each.digest not in self.steps})
 
     def total(self, archive: StagedArchive) -> Room:
         """Bytes that the whole archive takes. The extra charge of a second try after an out of memory is left out."""
-        return self.ledger.budgeted(
-            self.predict(step) if self._is_second_try(step) else self._footprint(step) for step in _distinct(archive)
+        return Outlook(Ledger(self.ledger.budgets)).come(
+            {
+                step.digest: self.predict(step) if self._is_second_try(step) else self._footprint(step)
+                for step in _distinct(archive)
+            }
         )
 
     def charge_of(self, steps: Iterable[StepRecord]) -> Room:
-        """Bytes that present steps are charged with."""
+        """Bytes that present steps are charged with, each for itself: weight files that they share count for each."""
         return self.ledger.budgeted(self.ledger.charge_of(each.step.digest) for each in steps)
 
     def named(self, name: str) -> list[ArchiveRecord]:
@@ -128,7 +149,10 @@ class Inventory:
         """Every step is resident: the name gives leases on this content from now on, unless newer content does."""
         self._move(record, ArchiveMove.COMPLETE)
         record.load_s = at - record.admitted_at
-        record.last_used = record.resident_since = at
+        record.resident_since = at
+        if not record.is_recalled:
+            record.last_used = at
+        record.is_recalled = False
         record.size_bytes = sum(step.size_bytes for step in record.steps)
         other = self.leasable.get(record.archive.name)
         if other is None or other.admission < record.admission:
@@ -144,6 +168,15 @@ class Inventory:
         self._move(record, ArchiveMove.REPRIEVE)
         record.departure = ""
         self.leasable[record.archive.name] = record
+        for step in record.steps:
+            self._hold(step)
+
+    def recall(self, record: ArchiveRecord, at: float) -> None:
+        """Its engine was renewed: it has to be loaded again. How it was used until now still counts."""
+        self._move(record, ArchiveMove.RECALL)
+        record.departure = ""
+        record.admitted_at = at
+        record.is_recalled = True
         for step in record.steps:
             self._hold(step)
 
@@ -172,7 +205,9 @@ class Inventory:
 
     def measure(self, record: StepRecord, measured: Footprint, at: float) -> None:
         """The load is over: charge what the step really takes."""
+        predicted = self.ledger.charge_of(record.step.digest)
         self.ledger.charge(record.step.digest, measured)
+        self._files_changed(record, predicted, measured)
         record.out_of_memory = 0
         record.load_s = at - record.began_at
         record.size_bytes = sum(measured.bytes_by_device.values())
@@ -187,9 +222,10 @@ class Inventory:
 
     def grow(self, record: StepRecord, extra: Room) -> None:
         """The room for a second try is there: charge it, until the load tells what was really taken."""
-        charged = dict(self.ledger.charge_of(record.step.digest).bytes_by_device)
+        before = self.ledger.charge_of(record.step.digest)
+        charged = dict(before.bytes_by_device)
         add(charged, extra)
-        self.ledger.charge(record.step.digest, Footprint(charged))
+        self.ledger.charge(record.step.digest, Footprint(charged, mapped=before.mapped))
         record.extra = None
         self.changes += 1
 
@@ -238,7 +274,9 @@ class Inventory:
         digest = record.step.digest
         del self.steps[digest]
         self.loose.pop(digest, None)
+        charge = self.ledger.charge_of(digest)
         self.ledger.release(digest)
+        self._files_changed(record, charge)
         for callee in record.step.calls.values():
             callers = self._callers[callee]
             callers.discard(digest)
@@ -251,6 +289,16 @@ class Inventory:
         if step.holders == 2:
             self._sharing_changed(step)
         self.loose.pop(step.step.digest, None)
+
+    def _files_changed(self, step: StepRecord, *footprints: Footprint) -> None:
+        """The step maps other files than before: that matters to whoever shares one of them with it alone."""
+        mapped = self.ledger.mapped
+        files = {file: mapped.sharers(file) for footprint in footprints for file in footprint.mapped}
+        near = {digest for sharers in files.values() if len(sharers) <= 2 for digest in sharers}
+        for each in {self.steps[digest] for digest in near if digest in self.steps} | ({step} if files else set()):
+            if each.step.digest in self.steps:
+                each.shared_bytes = mapped.shared_bytes(self.ledger.charge_of(each.step.digest))
+                self._sharing_changed(each)
 
     def _sharing_changed(self, step: StepRecord) -> None:
         for sharer in self.sharers(step):

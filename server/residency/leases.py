@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
+from server.domain.cold_start import ColdStart
 from server.domain.model import StagedArchive
 from server.residency.records import ArchiveRecord
 from server.residency.states import ArchiveState
@@ -14,9 +15,10 @@ RESIDENT: Final = "resident"
 class Lease:
     """A counted use of `archive`; give it back with `release()`, or use it as a context manager.
 
-    `warmth` is `resident`, `shared` (every step was loaded for other archives already), `disk` or `store`.
+    `warmth` is `resident`, `shared` (every step was loaded for other archives already), `host` (the files of every step
+    that was loaded were kept in host memory), `disk` or `store`.
     `load_s` is how long the engine took to load the archive for this request (0 when it was resident), `waited_s` how
-    long the caller waited in all. Both in seconds.
+    long the caller waited in all. Both in seconds. `cold_start` has the phases of what was waited for.
 
     If the engine dies the lease is void: using its steps raises EngineLost, and releasing it is harmless.
     """
@@ -24,6 +26,7 @@ class Lease:
     warmth: str = RESIDENT
     load_s: float = 0.0
     waited_s: float = 0.0
+    cold_start: ColdStart | None = None
 
     def __init__(self, record: ArchiveRecord, give_back: Callable[[ArchiveRecord], None]) -> None:
         self.archive: StagedArchive = record.archive
@@ -34,6 +37,19 @@ class Lease:
     def is_void(self) -> bool:
         """Whether the archive was lost with its engine since."""
         return self._record is not None and self._record.state is ArchiveState.ABSENT
+
+    def be_patient(self, used_at: float) -> None:
+        """Count this as a use that could have waited. `used_at`: the archive's last use that could not."""
+        give_back = self._give_back
+
+        def give_back_patiently(record: ArchiveRecord) -> None:
+            used_at = record.urgently_used_at
+            give_back(record)
+            record.urgent_at, record.patient_at = used_at, record.last_used
+
+        if self._record is not None:
+            self._record.urgent_at, self._record.patient_at = used_at, self._record.last_used
+            self._give_back = give_back_patiently
 
     def release(self) -> None:
         """Give the lease back. Idempotent."""

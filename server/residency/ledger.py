@@ -1,14 +1,16 @@
 """What is charged against each device's budget, by step.
 
 A step is charged from the moment its load is planned until its unload has *finished*: by prediction first, by
-measurement afterwards. The ledger counts and never decides; who may be charged is the planner's business.
+measurement afterwards. Weight files that several steps map are charged once, as long as one of them is. The ledger
+counts and never decides; who may be charged is the planner's business.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from server.domain.errors import Bug
-from server.domain.model import Device, Footprint, StepDigest
+from server.domain.model import CPU, Device, Footprint, StepDigest
+from server.residency.mapped import MappedFiles
 
 Room: TypeAlias = dict[Device, int]
 """Bytes per device: free, needed or freed. May be negative where a device is overdrawn."""
@@ -21,6 +23,7 @@ class Ledger:
         self.budgets = dict(budgets)
         self._charged: Room = dict.fromkeys(self.budgets, 0)
         self._charges: dict[StepDigest, Footprint] = {}
+        self.mapped = MappedFiles()
 
     def charge(self, digest: StepDigest, footprint: Footprint) -> None:
         """Charge the step with `footprint`, instead of whatever it was charged with before."""
@@ -29,16 +32,21 @@ class Ledger:
         self._charges[digest] = footprint
         for device, amount in footprint.bytes_by_device.items():
             self._charged[device] = self._charged.get(device, 0) + amount
+        if footprint.mapped:
+            self._charged[CPU] -= self.mapped.map(digest, footprint)
 
     def release(self, digest: StepDigest) -> None:
         """Give the step's charge back. Raises Bug if it has none."""
         if digest not in self._charges:
             raise Bug(f"step {digest} is released but was not charged. This is a bug.")
-        for device, amount in self._charges.pop(digest).bytes_by_device.items():
+        footprint = self._charges.pop(digest)
+        for device, amount in footprint.bytes_by_device.items():
             self._charged[device] -= amount
+        if footprint.mapped:
+            self._charged[CPU] += self.mapped.unmap(digest, footprint)
 
     def charge_of(self, digest: StepDigest) -> Footprint:
-        """What the step is charged with."""
+        """What the step is charged with, mapped files included, whoever else maps them."""
         return self._charges[digest]
 
     def charged(self) -> Mapping[Device, int]:
@@ -49,13 +57,17 @@ class Ledger:
         """Budget less charge, for devices with a budget; negative where a measurement exceeded its prediction."""
         return {device: budget - self._charged[device] for device, budget in self.budgets.items()}
 
-    def budgeted(self, footprints: Iterable[Footprint]) -> Room:
-        """The sum of `footprints`, for the devices with a budget that they touch."""
+    def budgeted(self, footprints: Iterable[Footprint], besides: int = 0) -> Room:
+        """The sum of `footprints`, for the devices with a budget that they touch; host bytes `besides` do not count."""
         total: Room = {}
         for footprint in footprints:
             for device, amount in footprint.bytes_by_device.items():
                 if amount and device in self.budgets:
                     total[device] = total.get(device, 0) + amount
+        if besides and CPU in total:
+            total[CPU] -= besides
+            if not total[CPU]:
+                del total[CPU]
         return total
 
     @property

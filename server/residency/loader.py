@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Any
 
 from server.domain.clock import Clock
+from server.domain.cold_start import LoadTimes, StepStart
 from server.domain.errors import DeviceFull, EngineLost, LoadFailed, RoundhouseError
-from server.domain.model import StepDigest
+from server.domain.model import Step, StepDigest
 from server.domain.ports import Engine
 from server.residency.events import (
     Event,
@@ -19,13 +21,15 @@ from server.residency.events import (
     StepUnloaded,
     Unload,
 )
-from server.residency.footprint import Footprints
+from server.residency.footprint import MOST_REMEMBERED, Footprints
+from server.residency.host import HostTier
+from server.residency.observer import ResidencyObserver
 
 logger = logging.getLogger(__name__)
 
 
 class Loader:
-    """One task per command. `report` gets the event that ends it, `unloaded` the archive and seconds of an unload."""
+    """One task per command. `report` gets the event that ends it, `observer` what it took."""
 
     def __init__(
         self,
@@ -33,17 +37,20 @@ class Loader:
         clock: Clock,
         footprints: Footprints,
         report: Callable[[Event], None],
-        unloaded: Callable[[str, float], None],
+        observer: ResidencyObserver,
         retry_pause_s: float,
+        host: HostTier,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._footprints = footprints
         self._report = report
-        self._unloaded = unloaded
+        self._observer = observer
         self._retry_pause_s = retry_pause_s
+        self._host = host
         self._tasks: set[asyncio.Task[None]] = set()
         self._began: dict[StepDigest, float] = {}
+        self._loaded: dict[StepDigest, tuple[float, StepStart]] = {}
 
     def load(self, command: Load) -> None:
         """Begin to load a step."""
@@ -58,6 +65,11 @@ class Loader:
         """For how long the step has been loading; 0 if it is not."""
         began = self._began.get(digest)
         return 0.0 if began is None else self._clock.now() - began
+
+    def loaded_since(self, at: float, steps: Iterable[Step]) -> tuple[StepStart, ...]:
+        """What those of the steps took whose load ended after `at` (monotonic seconds)."""
+        found = (self._loaded.get(step.digest) for step in steps)
+        return tuple(start for ended, start in filter(None, found) if ended > at)
 
     async def finish(self) -> None:
         """Wait until everything that began is done."""
@@ -81,8 +93,9 @@ class Loader:
 
     async def _try(self, command: Load) -> Event:
         step, began = command.step, self._clock.now()
+        is_from_host = self._host.wanted(step.digest)
         try:
-            measured = await self._engine.load(step)
+            measured = await self._engine.load(replace(step, predicted=self._footprints.predict(step)))
         except DeviceFull as error:
             self._footprints.outgrew(step)
             return StepOutOfMemory(self._clock.now(), step.digest, error.said)
@@ -102,10 +115,18 @@ class Loader:
             failure.__cause__ = error
             return StepFailed(self._clock.now(), step.digest, failure)
         now = self._clock.now()
-        return StepLoaded(now, step.digest, self._footprints.measured(step, measured, now - began))
+        times = measured.took if measured.took.load_s else LoadTimes(now - began)
+        self._loaded[step.digest] = now, StepStart(step.name, times, step.file_bytes)
+        if len(self._loaded) > MOST_REMEMBERED:  # steps that were lost with their engine and never came back
+            del self._loaded[next(iter(self._loaded))]
+        self._observer.step_loaded(step, times)
+        self._host.came_back(step.digest)
+        charge = self._footprints.measured(step, measured, now - began)
+        return StepLoaded(now, step.digest, charge, is_from_host)
 
     async def _unload(self, command: Unload) -> None:
         began = self._clock.now()
+        self._loaded.pop(command.digest, None)
         try:
             await self._engine.unload(command.digest)
         except EngineLost:
@@ -113,7 +134,7 @@ class Loader:
         except Exception:
             # What cannot be unloaded cannot be waited for either; the engine's own restart frees it.
             logger.exception("step %s: could not be unloaded", command.digest[:12])
-        self._unloaded(command.whose, self._clock.now() - began)
+        self._observer.unloaded(command.whose, self._clock.now() - began)
         self._report(StepUnloaded(self._clock.now(), command.digest))
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from server.domain.model import Device
+from server.domain.cold_start import ColdStart, LoadTimes
+from server.domain.model import Device, Step
 
 
 class ResidencyObserver(Protocol):
@@ -13,11 +14,15 @@ class ResidencyObserver(Protocol):
         ...
 
     def miss(self, name: str, warmth: str) -> None:
-        """A lease that had to wait; `warmth` is how far the content came: `shared`, `disk` or `store`."""
+        """A lease that had to wait; `warmth` is how far it came: `shared`, `host`, `disk` or `store`."""
         ...
 
-    def loaded(self, name: str, load_s: float, staging_s: float) -> None:
-        """An archive became resident: seconds in the engine, and seconds of fetching and unpacking before."""
+    def loaded(self, name: str, start: ColdStart) -> None:
+        """An archive became resident, and this is what it took."""
+        ...
+
+    def step_loaded(self, step: Step, times: LoadTimes) -> None:
+        """The engine loaded a step."""
         ...
 
     def evicted(self, name: str, reason: str) -> None:
@@ -36,6 +41,10 @@ class ResidencyObserver(Protocol):
         """A device's charge changed."""
         ...
 
+    def observed(self, device: Device, expected_bytes: int, observed_bytes: int, is_leaking: bool) -> None:
+        """The memory was measured while nothing was loaded: what it should have been, what it was."""
+        ...
+
 
 class NobodyWatches:
     """The observer that does nothing."""
@@ -46,7 +55,10 @@ class NobodyWatches:
     def miss(self, name: str, warmth: str) -> None:
         """Nothing."""
 
-    def loaded(self, name: str, load_s: float, staging_s: float) -> None:
+    def loaded(self, name: str, start: ColdStart) -> None:
+        """Nothing."""
+
+    def step_loaded(self, step: Step, times: LoadTimes) -> None:
         """Nothing."""
 
     def evicted(self, name: str, reason: str) -> None:
@@ -59,4 +71,7 @@ class NobodyWatches:
         """Nothing."""
 
     def charged(self, device: Device, charged_bytes: int, budget_bytes: int) -> None:
+        """Nothing."""
+
+    def observed(self, device: Device, expected_bytes: int, observed_bytes: int, is_leaking: bool) -> None:
         """Nothing."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.residency.terms import Tariff
+
 
 @dataclass(frozen=True, slots=True)
 class ResidencyOptions:
@@ -30,10 +32,32 @@ class ResidencyOptions:
     """The guess for how fast an unknown step loads (file bytes per second), for Retry-After."""
     footprint_file: Path | None = None
     """Where measured footprints and load times are kept over restarts; `None` keeps them in memory only."""
-    decisions_kept: int = 100
+    decisions_kept: int = 500
     """How many departures are kept on record with their reasons."""
     time_to_live_s: float | None = None
-    """Seconds without use after which an archive that is not pinned is unloaded; `None`: only when room is needed."""
+    """Seconds without use after which an archive that is not pinned is unloaded; `None`: only when room is needed.
+    What `tariff` says goes before."""
+    tariff: Tariff = Tariff()  # noqa: RUF009 - it is frozen
+    """Groups, quotas, priorities and what else is said about some archives only."""
+    max_waiting: int = 512
+    """Requests that may wait for archives at the same time."""
+    max_waiting_per_archive: float = 0.5
+    """Of the places that other archives' callers leave, the share that one archive's callers may take."""
+    wait_margin: float = 1.5
+    """A request is refused at once when the predicted wait, learned from loads before, is so many times longer than it
+    may wait. Above 1, since a prediction may be wrong and a refusal in vain is worse than a wait in vain. 0: never."""
+    max_passes: int = 4
+    """How many archives that fit at once may be loaded before one that came earlier and still waits for room."""
+    spare_s: float = 5.0
+    """Who can wait does not evict what urgent requests used within so many seconds."""
+    max_orders: int = 2
+    """Archives that are loaded at the same time though nobody waits for them, since who asked could not wait."""
+    leak_alarm: float = 0.05
+    """The share of a device's budget that may leak from the engine before that is told, and it may be renewed."""
+    renews_engine: bool = True
+    """Whether an engine that leaks is restarted, where it can be."""
+    renewal_drain_s: float = 15.0
+    """How long leases may take to come back before a restart, while new ones wait. Then it is put off."""
     preload_timeout_s: float = 600.0
     """How long a preload may take."""
     close_timeout_s: float = 20.0

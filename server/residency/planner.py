@@ -26,6 +26,8 @@ An archive (one content of one name; `key` = name@version):
                                                 | drop, when its leases are back
                                                 > absent
 
+While the engine is renewed (`renewal.py`) all that stays drains, and goes back to loading once it is new (recall).
+
 The moves are the tables in `states.py`; a move that is not in them is a Bug. Waiters are in `waiting.py`, who gets room
 and who has to leave for it in `claims.py`.
 """
@@ -36,7 +38,8 @@ from typing import Any, Final
 from server.domain.errors import DeviceFull, EngineLost, NotLoaded, NotReady, RoundhouseError
 from server.domain.model import Device, StepDigest
 from server.residency import events as e
-from server.residency.claims import Claims
+from server.residency import foreseen, renewal, wishes
+from server.residency.claims import settle_claims
 from server.residency.house import House
 from server.residency.inventory import Predict
 from server.residency.options import ResidencyOptions
@@ -44,6 +47,8 @@ from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.states import ArchiveState, StepMove, StepState
 
 LOST_WHILE_LOADING: Final = "the engine died while it loaded this archive"
+RUN_WEIGHT: Final = 0.2
+"""How much of the mean run time the newest run is."""
 ANY_MOMENT: Final = 1.0
 """Seconds after which to ask again when nothing better is known."""
 
@@ -75,6 +80,7 @@ class Planner:
         record.leases -= 1
         if record.leases:
             return False
+        record.run_s += RUN_WEIGHT * (at - record.last_used - record.run_s)
         record.last_used = at
         return self._is_pressed or record.departure != ""
 
@@ -83,6 +89,7 @@ class Planner:
     def handle(self, event: e.Event) -> list[e.Command]:
         """Apply one event. Returns what is to be done, in order. Raises Bug when the event cannot be."""
         self.house.at = event.at
+        wishes.void_late_orders(self.house)
         RULES[type(event)](self, event)
         self._settle()
         commands, self.house.commands = self.house.commands, []
@@ -98,22 +105,24 @@ class Planner:
             self.house.refuse([event.waiter], NotReady(event.archive.name, ANY_MOMENT))
         elif record is not None and record.state is ArchiveState.RESIDENT:
             self.house.grant([event.waiter], record, "resident", is_use=event.is_use)
-        elif failure is not None:
+        elif failure is not None and self.house.renewal is None:
             self.house.serve_old_or_refuse([event.waiter], event.archive, failure)
         else:
             is_coming = record is not None and record.state is ArchiveState.LOADING
-            self._waiting.join(event.waiter, event.archive, is_queued=not is_coming)
+            self._waiting.join(event.waiter, event.archive, is_queued=not is_coming, is_patient=event.is_patient)
 
     def _gave_up(self, event: e.GaveUp) -> None:
         key = self._waiting.leave(event.waiter)
-        record = self._inventory.archives.get(key) if key else None
-        if record is not None and record.state is ArchiveState.LOADING and record.is_stalled:
-            self._inventory.drop(record)  # nobody should leave for what nobody waits for
+        if key is not None:
+            wishes.unwanted(self.house, key)
 
     def _step_loaded(self, event: e.StepLoaded) -> None:
         step = self._inventory.steps[event.digest]
         if not step.is_void:
+            step.is_from_host = event.is_from_host
             self._inventory.measure(step, event.measured, event.at)
+            if self.house.terms.tariff.groups:
+                self.house.overdrawn.update(record.terms.group for record in self._inventory.sharers(step))
             return
         step.is_void = False  # loaded, then lost before we heard of it, or the other way round: start afresh
         self._count_loss(step, EngineLost(LOST_WHILE_LOADING))
@@ -173,19 +182,6 @@ class Planner:
         self._turn_away(NotLoaded, lambda name: name == event.name)
         self._retire(event.name, "unloaded on request")
 
-    def _pinned(self, event: e.Pinned) -> None:
-        self.house.pins.add(event.name)
-
-    def _unpinned(self, event: e.Unpinned) -> None:
-        self.house.pins.discard(event.name)
-
-    def _time_passed(self, event: e.TimePassed) -> None:
-        ttl = self.house.options.time_to_live_s
-        for record in self._inventory.in_state(ArchiveState.RESIDENT):
-            is_due = ttl is not None and record.last_used + ttl <= event.at
-            if is_due and not record.leases and not self.house.is_pinned(record):
-                self.house.let_go(record, "idle for longer than its time to live")
-
     def _closed(self, event: e.Closed) -> None:
         self.house.is_closed = True
         self._turn_away(lambda name: NotReady(name, ANY_MOMENT), lambda _: True)
@@ -223,22 +219,24 @@ class Planner:
                 self.house.refuse(self._waiting.dismiss(archive.key), blame(archive.name))
         for record in self._inventory.in_state(ArchiveState.LOADING):
             if is_meant(record.archive.name):
-                self._inventory.drop(record)
+                self.house.drop(record)
 
     # Settling
 
     def _settle(self) -> None:
         while True:
             before = self._progress()
-            self._complete()
+            if self.house.renewal is None:
+                self._complete()
             self._reap()
-            kept = Claims(self.house).settle()
-            self._sweep(kept)
-            self._start()
+            self._sweep(settle_claims(self.house) if self.house.renewal is None else ())
+            if self.house.renewal is None:
+                self._start()
             if before == self._progress():
                 break
+        renewal.restart_when_unused(self.house)
         self.house.answer_tickets()
-        self._is_pressed = bool(self._waiting.queue or self._inventory.ledger.is_over or self._has_stalled())
+        self._is_pressed = bool(self._waiting.has_urgent() or self._inventory.ledger.is_over or self._has_stalled())
 
     def _progress(self) -> tuple[int, int, int]:
         """Changes with everything that could make something else possible."""
@@ -268,8 +266,8 @@ class Planner:
                 self.house.commands.append(e.Unload(digest, step.last_holder))
 
     def _start(self) -> None:
-        """Begin loads, in the order of admission, as many side by side as is allowed."""
-        for step in list(self._inventory.startable()):
+        """Begin loads, those first that somebody waits for, in the order of admission, as many as is allowed."""
+        for step in sorted(self._inventory.startable(), key=lambda step: not self.house.is_awaited(step)):
             if self._inventory.loading >= self.house.options.max_parallel_loads:
                 break
             self._inventory.start(step, self.house.at)
@@ -279,6 +277,12 @@ class Planner:
         return any(record.is_stalled for record in self._inventory.in_state(ArchiveState.LOADING))
 
 
+def _of_house(rule: Callable[[House, Any], None]) -> Callable[[Planner, Any], None]:
+    return lambda planner, event: rule(planner.house, event)
+
+
+HOUSE_RULES: Final = {**renewal.RULES, **wishes.RULES, **foreseen.RULES}
+"""Rules in files of their own, which need the house alone."""
 RULES: Final[Mapping[type[Any], Callable[[Planner, Any], None]]] = {
     e.Wanted: Planner._wanted,
     e.GaveUp: Planner._gave_up,
@@ -291,8 +295,6 @@ RULES: Final[Mapping[type[Any], Callable[[Planner, Any], None]]] = {
     e.EngineDied: Planner._engine_died,
     e.Deleted: Planner._deleted,
     e.Unwanted: Planner._unwanted,
-    e.Pinned: Planner._pinned,
-    e.Unpinned: Planner._unpinned,
-    e.TimePassed: Planner._time_passed,
     e.Closed: Planner._closed,
+    **{kind: _of_house(rule) for kind, rule in HOUSE_RULES.items()},
 }

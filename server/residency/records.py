@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from server.domain.cold_start import ColdStart
 from server.domain.model import StagedArchive, Step
 from server.residency.ledger import Room
 from server.residency.states import ArchiveMove, ArchiveState, StepMove, StepState, archive_after, step_after
+from server.residency.terms import ORDINARY
 
 UNPROVEN_AGE_S: Final = 3600.0
 """An archive that was loaded and never asked for counts as used so many seconds before: what is new must not push out
@@ -18,12 +20,14 @@ class StepRecord:
         "began_at",
         "extra",
         "holders",
+        "is_from_host",
         "is_void",
         "last_holder",
         "load_s",
         "losses",
         "out_of_memory",
         "references",
+        "shared_bytes",
         "size_bytes",
         "state",
         "step",
@@ -44,11 +48,15 @@ class StepRecord:
         """After an out of memory: the room that has to be free before the load is tried again."""
         self.is_void = False
         """The engine died while it loaded this step, and has not answered yet."""
+        self.is_from_host = False
+        """Its files were kept in host memory when its last load began."""
         self.began_at = 0.0
         self.load_s = 0.0
         """How long its last load took."""
         self.size_bytes = 0
         """What it is charged with on all devices, since it was measured."""
+        self.shared_bytes = 0
+        """What of it stays when it goes, since other steps map the same files."""
 
     def move(self, move: StepMove) -> None:
         """Change the state by the table. Raises Bug."""
@@ -64,15 +72,21 @@ class ArchiveRecord:
         "admitted_at",
         "age",
         "archive",
+        "cold_start",
         "departure",
+        "is_recalled",
         "is_shared",
         "last_used",
         "leases",
         "load_s",
+        "patient_at",
         "resident_since",
+        "run_s",
         "size_bytes",
         "state",
         "steps",
+        "terms",
+        "urgent_at",
         "uses",
     )
 
@@ -86,6 +100,8 @@ class ArchiveRecord:
         self.admitted_at = at
         self.last_used = at
         self.load_s = 0.0
+        self.cold_start: ColdStart | None = None
+        """What becoming resident took, once it is."""
         self.resident_since = at
         self.size_bytes = 0
         """What its steps are charged with on all devices, shared ones included, since it is resident."""
@@ -96,8 +112,18 @@ class ArchiveRecord:
         self.is_shared = False
         """Every step was resident for others when this archive was admitted."""
         self._freed: tuple[float, int] | None = None
+        self.is_recalled = False
+        """It was resident, its engine was renewed, and it is being loaded again."""
         self.departure = ""
         """Why it is leaving; empty while it stays."""
+        self.terms = ORDINARY
+        """What an operator says about it."""
+        self.run_s = 0.0
+        """How long its leases last, as a fading mean of those that ended with nobody beside them. 0: not known yet."""
+        self.patient_at = 0.0
+        """When it was last used by somebody who could have waited. 0: never."""
+        self.urgent_at = 0.0
+        """The last use before that by somebody who could not."""
 
     def move(self, move: ArchiveMove) -> None:
         """Change the state by the table. Raises Bug."""
@@ -109,13 +135,19 @@ class ArchiveRecord:
         return self.last_used if self.uses else self.last_used - UNPROVEN_AGE_S
 
     @property
+    def urgently_used_at(self) -> float:
+        """When it was last used by somebody who could not wait."""
+        return self.urgent_at if self.last_used == self.patient_at else self.last_used
+
+    @property
     def freed(self) -> tuple[float, int]:
         """Seconds to load again, and bytes, of the steps that no other archive holds; of all, where there are none."""
         if self._freed is None:
             own = [step for step in self.steps if step.holders <= 1]
             if not any(step.size_bytes for step in own):
                 own = list(self.steps)
-            self._freed = sum(step.load_s for step in own), sum(step.size_bytes for step in own)
+            freed_bytes = sum(max(0, step.size_bytes - step.shared_bytes) for step in own)
+            self._freed = sum(step.load_s for step in own), freed_bytes
         return self._freed
 
     def sharing_changed(self) -> None:
@@ -134,5 +166,10 @@ class ArchiveRecord:
 
     @property
     def warmth(self) -> str:
-        """How far the content came for those who waited for it."""
-        return "shared" if self.is_shared else self.archive.staged_from
+        """How far the content came for those who waited for it: the farthest way of any step loaded for it."""
+        if self.is_shared:
+            return "shared"
+        if self.archive.staged_from != "disk":
+            return self.archive.staged_from
+        loaded = [step for step in self.steps if step.began_at + step.load_s >= self.admitted_at]
+        return "host" if loaded and all(step.is_from_host for step in loaded) else "disk"

@@ -1,24 +1,31 @@
 """The state of residency for people, as JSON-ready values. Reads the planner's house, changes nothing."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from dataclasses import asdict
+from itertools import islice
+from typing import Any, Final, TypeAlias
 
 from server.domain.clock import Clock
+from server.domain.cold_start import ColdStart
 from server.domain.model import Device
-from server.residency.decisions import Considered, Decision
+from server.residency.decision_report import decision_of
 from server.residency.house import House
 from server.residency.records import ArchiveRecord, StepRecord
 from server.residency.staging import Stale
 from server.residency.states import ArchiveState, StepState
 
 Json: TypeAlias = dict[str, Any]
+EVICTIONS_SHOWN: Final = 100
+"""`/admin/residency/decisions` has the others."""
 
 
 def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock, passing: Mapping[Device, int]) -> Json:
     """Everything worth knowing. Times are seconds since the epoch, or ages in seconds where the name says `_s`.
 
-    What is in memory lies between `charged_bytes` - `in_transit_bytes` (what is charged for steps on their way in or
-    out) and `charged_bytes` + `loading_bytes` (`passing`: what loads hold for a moment above their charge).
+    What is in memory is measured at quiet moments: `observed_bytes`, to be compared with `expected_bytes`, the charges
+    of the steps that were there (`memory_watch.py` adds both). In between it lies, but for the same `drift_bytes`,
+    between `charged_bytes` - `in_transit_bytes` (what is charged for steps on their way in or out) and `charged_bytes`
+    + `loading_bytes` (`passing`: what loads hold for a moment above their charge).
     """
     now, to_wall = clock.now(), clock.wall() - clock.now()
     records = sorted(house.inventory.archives.values(), key=lambda record: record.archive.key)
@@ -35,6 +42,7 @@ def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock, passing: Ma
         "loading": [_archive(house, record, now) for record in records if record.state is ArchiveState.LOADING],
         "leaving": [_archive(house, record, now) for record in records if record.is_leaving],
         "steps": [_step(house, step) for _, step in sorted(house.inventory.steps.items())],
+        "mapped_files": _mapped_files(house),
         "eviction_order": _eviction_order(house),
         "pinned": sorted(house.pins),
         "waiting": [
@@ -56,7 +64,7 @@ def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock, passing: Ma
             {"archive": name, "error": type(each.error).__name__, "reason": str(each.error)}
             for name, each in sorted(stale.items())
         ],
-        "evictions": [_decision(decision, to_wall) for decision in reversed(list(house.decisions))],
+        "evictions": [decision_of(each, to_wall) for each in islice(reversed(list(house.decisions)), EVICTIONS_SHOWN)],
     }
 
 
@@ -84,20 +92,40 @@ def _archive(house: House, record: ArchiveRecord, now: float) -> Json:
         "state": str(record.state),
         "leases": record.leases,
         "is_pinned": house.is_pinned(record),
+        "group": record.terms.group,
+        "priority": record.terms.priority,
+        "time_to_live_s": record.terms.time_to_live_s,
         "uses": record.uses,
         "idle_s": round(now - record.last_used, 3),
         "load_s": round(record.load_s, 4),
         "staging_s": round(record.archive.staging_s, 4),
+        "cold_start": _cold_start(record.cold_start),
         "bytes": _bytes(house, record.steps),
-        "own_bytes": _bytes(house, [step for step in record.steps if len(step.references) == 1]),
+        "own_bytes": _own_bytes(house, record),
         "steps": [{"name": step.name, "digest": step.digest} for step in record.archive.steps],
         "leaving_because": record.departure or None,
     }
 
 
-def _worth(house: House, record: ArchiveRecord, now: float) -> Json:
-    """What the policy gives for the archive, and why; when it came, and whether that protects it."""
+def _cold_start(start: ColdStart | None) -> Json | None:
+    """What becoming resident took, phase by phase; None where it is not there yet."""
+    if start is None:
+        return None
+    phases = asdict(start.staging)
     return {
+        **{name: round(value, 4) if name.endswith("_s") else value for name, value in phases.items()},
+        "load_s": round(start.load_s, 4),
+        "warm_up_s": round(start.warm_up_s, 4),
+        "steps": [
+            {"name": step.name, "load_s": round(step.times.load_s, 4), "bytes": step.file_bytes} for step in start.steps
+        ],
+    }
+
+
+def _worth(house: House, record: ArchiveRecord, now: float) -> Json:
+    """What the policy gives for the archive, and why; where it came from, when, and whether that protects it."""
+    return {
+        "came_from": record.warmth,
         "value": house.policy.value(record),
         "judgement": house.policy.explain(record, now),
         "is_guarded": record.resident_since > now - house.options.churn_guard_s,
@@ -110,6 +138,7 @@ def _step(house: House, step: StepRecord) -> Json:
         "backend": step.step.backend,
         "state": str(step.state),
         "charged_bytes": dict(house.inventory.ledger.charge_of(step.step.digest).bytes_by_device),
+        "mapped_bytes": dict(house.inventory.ledger.charge_of(step.step.digest).mapped),
         "shared_by": sorted(house.inventory.archives[key].archive.name for key in step.references),
     }
 
@@ -122,6 +151,20 @@ def _bytes(house: House, steps: Iterable[StepRecord]) -> Json:
     return total
 
 
+def _own_bytes(house: House, record: ArchiveRecord) -> Json:
+    """What would come back if only this archive went."""
+    return dict(house.inventory.outlook().go(step for step in record.steps if len(step.references) == 1))
+
+
+def _mapped_files(house: House) -> list[Json]:
+    """Weight files in memory: how far each is charged, and the steps that map it."""
+    mapped = house.inventory.ledger.mapped
+    return [
+        {"file": file, "bytes": max(mapped.sharers(file).values()), "steps": sorted(mapped.sharers(file))}
+        for file in sorted(mapped.files())
+    ]
+
+
 def _eviction_order(house: House) -> list[str]:
     candidates = house.inventory.in_state(ArchiveState.RESIDENT)
     return [record.archive.name for record in house.in_order(candidates) if not house.is_pinned(record)]
@@ -130,33 +173,3 @@ def _eviction_order(house: House) -> list[str]:
 def _serving_instead(house: House, name: str, version: str) -> str | None:
     old = house.inventory.leasable.get(name)
     return old.archive.version if old is not None and old.archive.version != version else None
-
-
-def _decision(decision: Decision, to_wall: float) -> Json:
-    return {
-        "at": round(decision.at + to_wall, 3),
-        "archive": decision.name,
-        "version": decision.version,
-        "reason": decision.reason,
-        "for": decision.for_whom or None,
-        "missing_bytes": dict(decision.needed),
-        "bytes": decision.size_bytes,
-        "uses": decision.uses,
-        "judgement": decision.judgement,
-        "idle_s": round(decision.at - decision.last_used, 3),
-        "considered": [_considered(each, decision.at) for each in decision.considered],
-    }
-
-
-def _considered(each: Considered, at: float) -> Json:
-    return {
-        "archive": each.name,
-        "version": each.version,
-        "value": each.value,
-        "idle_s": round(at - each.last_used, 3),
-        "bytes": each.size_bytes,
-        "leases": each.leases,
-        "is_pinned": each.is_pinned,
-        "is_guarded": each.is_guarded,
-        "was_chosen": each.is_victim,
-    }

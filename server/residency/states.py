@@ -48,6 +48,14 @@ class ArchiveMove(StrEnum):
     REPRIEVE = "reprieve"
     RETIRE = "retire"
     DROP = "drop"
+    RECALL = "recall"
+
+
+class RenewalPhase(StrEnum):
+    """Where a planned restart of the engine stands (`renewal.py`); none while it serves."""
+
+    DRAINING = "draining"
+    RESTARTING = "restarting"
 
 
 _S, _A = StepState, ArchiveState
@@ -80,6 +88,7 @@ ARCHIVE_TABLE: Final[Mapping[tuple[ArchiveState, ArchiveMove], ArchiveState]] = 
         (_A.DRAINING, ArchiveMove.REPRIEVE): _A.RESIDENT,
         (_A.DRAINING, ArchiveMove.RETIRE): _A.RETIRED,
         (_A.DRAINING, ArchiveMove.DROP): _A.ABSENT,
+        (_A.DRAINING, ArchiveMove.RECALL): _A.LOADING,  # the engine was renewed
         (_A.RETIRED, ArchiveMove.DROP): _A.ABSENT,
     }
 )

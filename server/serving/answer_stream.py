@@ -31,14 +31,21 @@ class AnswerStream:
         self.warmth = lease.warmth
         self.load_s = lease.load_s
         self.waited_s = lease.waited_s
+        self.cold_start = lease.cold_start
         self.infer_s = 0.0
-        self.is_broken = False
+        self.error: Exception | None = None
+        """What ended it after its first response."""
         self.first: Streamed | None = None
         """The first response, kept for whoever has to write headers; None: the model ended without any."""
         self._lease = lease
         self._time = time
         self._decoded: Decoded | None = None
         self._responses: AsyncGenerator[InferenceResponse, None] | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it ended with an error after its first response."""
+        return self.error is not None
 
     async def begin(self, engine: Engine, decode: Decode, payload: Payload) -> None:
         """Send the request and wait for the first response; closes itself on an error.
@@ -59,8 +66,8 @@ class AnswerStream:
             yield response
             try:
                 response = await self._within(self._next(), self._time.allowed_s)
-            except Exception:
-                self.is_broken = True
+            except Exception as error:
+                self.error = error
                 raise
 
     async def close(self) -> None:

@@ -10,14 +10,16 @@ the answers that went out cannot be taken back.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from server.domain.clock import Clock
+from server.domain.cold_start import ColdStart
 from server.domain.errors import DeadlineExceeded, EngineLost
-from server.domain.inference import Parameter
+from server.domain.inference import InferenceRequest, InferenceResponse, Parameter
+from server.domain.model import StagedArchive
 from server.domain.payload import Answer, Payload
 from server.domain.ports import Engine
 from server.residency.leases import Lease
@@ -51,8 +53,14 @@ class Served:
     waited_s: float
     infer_s: float
     total_s: float
+    cold_start: ColdStart | None
+    """What was waited for, phase by phase; None where nothing was."""
     parameters: Mapping[str, Parameter]
     """What the model answered beside its outputs, for surfaces that have a place for it."""
+
+
+Infer: TypeAlias = Callable[[StagedArchive, InferenceRequest], Awaitable[InferenceResponse]]
+"""Runs a request through an archive's entry model. Raises as `Engine.infer`."""
 
 
 class InvocationLog(Protocol):
@@ -62,8 +70,12 @@ class InvocationLog(Protocol):
         """Note a request that was answered."""
         ...
 
-    def failed(self, name: str) -> None:
-        """Note a request that met an error."""
+    def failed(self, name: str, error: Exception, total_s: float) -> None:
+        """Note a request that met an error, or was not admitted."""
+        ...
+
+    def left(self, name: str, total_s: float) -> None:
+        """Note a request whose caller did not wait for the answer."""
         ...
 
 
@@ -79,9 +91,12 @@ class Dispatcher:
         admission: Admission,
         log: InvocationLog,
         options: DispatchOptions,
+        infer: Infer | None = None,
     ) -> None:
+        """`infer` takes the place of the engine's own (`batcher.py`)."""
         self._residency = residency
         self._engine = engine
+        self._infer = infer or (lambda archive, request: engine.infer(archive.entry, request))
         self._decode = decode
         self._clock = clock
         self._admission = admission
@@ -93,8 +108,12 @@ class Dispatcher:
         """Requests that are inside right now, waiting ones included."""
         return self._admission.running
 
-    async def invoke(self, name: str, payload: Payload, timeout_s: float | None = None) -> Served:
+    async def invoke(
+        self, name: str, payload: Payload, timeout_s: float | None = None, patience_s: float = 0.0
+    ) -> Served:
         """Answer one request. Cancelling it (the client went away) gives everything back.
+
+        With `patience_s` it waits so long for its archive rather than have others evicted that are in use.
 
         Of a decoupled model the last response with outputs is the answer (`only_answer.py`).
 
@@ -104,13 +123,16 @@ class Dispatcher:
             DeadlineExceeded: the time ran out while decoding, inferring or encoding.
             InvalidRequest, UnsupportedMediaType, and all that `Engine.infer` raises.
         """
-        time = RequestTime(self._clock, self._options.timeout_s if timeout_s is None else timeout_s)
-        with self._admission.slot():
-            try:
+        time = RequestTime(self._clock, self._options.timeout_s if timeout_s is None else timeout_s, patience_s)
+        try:
+            with self._admission.slot():
                 served = await self._tried_twice(name, payload, time)
-            except Exception:
-                self._log.failed(name)
-                raise
+        except Exception as error:
+            self._log.failed(name, error, time.taken_s())
+            raise
+        except asyncio.CancelledError:
+            self._log.left(name, time.taken_s())
+            raise
         self._log.served(name, served.warmth == "resident", served.waited_s, served.infer_s, served.total_s)
         return served
 
@@ -127,18 +149,21 @@ class Dispatcher:
             As `invoke`, on entering; in the block, what ended the iteration.
         """
         time = RequestTime(self._clock, self._options.timeout_s if timeout_s is None else timeout_s)
-        with self._admission.slot():
-            try:
+        try:
+            with self._admission.slot():
                 answers = await self._begun_twice(name, payload, time)
                 try:
                     yield answers
                 finally:
                     await answers.close()
-            except Exception:
-                self._log.failed(name)
-                raise
-        if answers.is_broken:  # whoever read it has told its caller
-            self._log.failed(name)
+        except Exception as error:
+            self._log.failed(name, error, time.taken_s())
+            raise
+        except asyncio.CancelledError:
+            self._log.left(name, time.taken_s())
+            raise
+        if answers.error is not None:  # whoever read it has told its caller
+            self._log.failed(name, answers.error, time.taken_s())
         else:
             is_hit = answers.warmth == "resident"
             self._log.served(name, is_hit, answers.waited_s, answers.infer_s, time.taken_s())
@@ -157,7 +182,7 @@ class Dispatcher:
         return answers
 
     async def _tried_twice(self, name: str, payload: Payload, time: RequestTime) -> Served:
-        lease = self._residency.try_lease(name)
+        lease = None if time.patience_s else self._residency.try_lease(name)
         if lease is None:
             lease = await self._lease(name, time)
         try:
@@ -167,7 +192,8 @@ class Dispatcher:
             return await self._serve(name, payload, await self._lease(name, time), time)
 
     async def _lease(self, name: str, time: RequestTime) -> Lease:
-        return await self._residency.lease(name, min(self._options.load_wait_s, time.left_s()))
+        patience_s = time.patience_s
+        return await self._residency.lease(name, min(self._options.load_wait_s + patience_s, time.left_s()), patience_s)
 
     async def _serve(self, name: str, payload: Payload, lease: Lease, time: RequestTime) -> Served:
         archive = lease.archive
@@ -180,11 +206,20 @@ class Dispatcher:
                     if archive.entry_step.signature.is_decoupled:
                         response = await only_answer(self._engine, archive, asked)
                     else:
-                        response = await self._engine.infer(archive.entry, asked.request)
+                        response = await self._infer(archive, asked.request)
                     infer_s = self._clock.now() - sent
                     answer = await encoded(asked, response, name)
             except TimeoutError as error:
                 if limit.expired():
                     raise DeadlineExceeded(time.allowed_s) from error
                 raise  # the engine's own
-        return Served(answer, lease.warmth, lease.load_s, lease.waited_s, infer_s, time.taken_s(), response.parameters)
+        return Served(
+            answer=answer,
+            warmth=lease.warmth,
+            load_s=lease.load_s,
+            waited_s=lease.waited_s,
+            infer_s=infer_s,
+            total_s=time.taken_s(),
+            cold_start=lease.cold_start,
+            parameters=response.parameters,
+        )

@@ -13,6 +13,7 @@ from server.domain.errors import ArchiveNotFound, NotLoaded
 from server.domain.model import StagedArchive
 from server.domain.ports import ArchiveSource
 from server.residency.residency import Residency
+from server.residency.terms import Wish
 from server.serving.address import AddressBook
 from server.store.registered import RegisteredFolders
 
@@ -113,6 +114,10 @@ class ModelControl:
     def unpin(self, said: str) -> None:
         """Let an archive be evicted again."""
         self._residency.unpin(self._addresses.by_name(said))
+
+    def say(self, said: str, wish: Wish) -> None:
+        """Say which priority or time to live an archive has from now on, whether or not it is in memory."""
+        self._residency.say(self._addresses.by_name(said), wish)
 
     async def staged(self, said: str, version: str = "") -> StagedArchive:
         """Fetch and check an archive without loading it. Raises ArchiveNotFound, InvalidArchive, DiskFull, ..."""

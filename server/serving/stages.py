@@ -16,14 +16,15 @@ OFFLOAD_BYTES: Final = 1 << 20
 
 
 class RequestTime:
-    """The time of one request, in seconds."""
+    """The time of one request, in seconds. `patience_s`: for so long it can wait rather than disturb others."""
 
-    __slots__ = ("_started", "allowed_s", "clock")
+    __slots__ = ("_started", "allowed_s", "clock", "patience_s")
 
-    def __init__(self, clock: Clock, allowed_s: float) -> None:
+    def __init__(self, clock: Clock, allowed_s: float, patience_s: float = 0.0) -> None:
         self.clock = clock
         self._started = clock.now()
         self.allowed_s = allowed_s
+        self.patience_s = patience_s
 
     def taken_s(self) -> float:
         """Since its admission."""

@@ -22,10 +22,13 @@ from pydantic import (
 
 from server.domain.payload import InferenceType
 from server.settings.ports import port_range, require_apart
+from server.settings.tariff import ArchiveTable, GroupTable, tables
 
 Policy: TypeAlias = Literal["lru", "gdsf", "s3-fifo"]
 EngineKind: TypeAlias = Literal["auto", "embedded", "triton"]
 Mode: TypeAlias = Literal["auto", "single", "multi"]
+Batching: TypeAlias = Literal["auto", "off"]
+Prefetch: TypeAlias = Literal["off", "on"]
 PingMode: TypeAlias = Literal["ready", "live"]
 
 
@@ -50,6 +53,8 @@ REPEATABLE: Final = "repeatable"
 """Marks a setting whose flag may be given several times."""
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Entries: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_entries), REPEATABLE]
+Groups: TypeAlias = Annotated[tuple[GroupTable, ...], tables("name"), REPEATABLE]
+Archives: TypeAlias = Annotated[tuple[ArchiveTable, ...], tables("match"), REPEATABLE]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -82,6 +87,16 @@ class Settings(BaseModel):
     """Largest request body, before and after inflating; Triton's own default limit. Larger ones are answered 413."""
     max_in_flight: PositiveInt = 1024
     """Requests admitted at the same time, waiting ones included; more are answered 503 with Retry-After."""
+    max_waiting: PositiveInt | None = None
+    """Of these, how many may wait for archives that are not in memory; more are answered 429/503 with Retry-After.
+
+    Unset: half of `max_in_flight`, so that requests for what is in memory find a place however many wait."""
+    max_waiting_per_archive: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Of the places that others leave, the share that may wait for the same archive: no crowd shuts out others."""
+    wait_margin: NonNegativeFloat = 1.5
+    """A request is refused at once when its wait, predicted from earlier loads, is so many times what it may wait.
+
+    The archive is loaded all the same if that disturbs nobody, for when the caller comes back. 0: never."""
     request_timeout_s: PositiveFloat = 60.0
     """Time for one request, loading included. SageMaker gives a container 60 s to answer."""
     load_timeout_s: PositiveFloat = 45.0
@@ -131,14 +146,51 @@ class Settings(BaseModel):
     x load seconds / bytes, all measured; `s3-fifo` new ones, until they come back.
 
     What was loaded on request and never used counts as used an hour ago."""
+    groups: Groups = ()
+    """`GROUP:quota=25%,priority=1`: a group (tenant) is what stands before the first `/` of an archive's name; `*` is
+    every other one. The quota, bytes or a share of the budget, holds on each device; a group at it evicts its own.
+
+    May be repeated; as a variable, separated by blanks; in the TOML file, tables `[[groups]]` with a `name`."""
+    archives: Archives = ()
+    """`MATCH:priority=1,ttl_s=600,pin=true`: what holds for archives of that name, or that match a pattern with `*`.
+
+    Archives of higher priority leave for others only after all others; pinned ones never (`pin` loads them, too).
+    Written like `groups`, with `match` in its tables; later entries win."""
     churn_guard_s: NonNegativeFloat = 5.0
     """Seconds after its load for which an archive leaves only if there is no other choice; 0 protects none."""
     idle_ttl_s: PositiveFloat | None = None
     """Archives that nobody asked for so long are unloaded, pinned ones excepted. Unset: only when room is needed."""
+    sharing: bool = True
+    """Whether steps of equal content are one step, on disk and in memory. `false` is for measuring what that saves."""
     max_parallel_loads: PositiveInt = 2
     """Steps that may load side by side; more fight for disk and cores."""
+    leak_alarm: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Share of a device's memory budget that the engine may leak before that is logged, and shown in /admin/residency.
+
+    Measured soon after loads and unloads: what is in memory and charged to no step, and becomes more."""
+    renew_engine: Literal["auto", "off"] = "auto"
+    """`auto` restarts a tritonserver that leaks so much: requests wait meanwhile, and what was in memory comes back.
+
+    `POST /admin/engine/renew` does it on request. The embedded engine is this process, and is never restarted."""
     failure_ttl_s: PositiveFloat = 30.0
     """How long a failed load is remembered and answered at once; new content is tried at once regardless."""
+
+    # --- tiers --------------------------------------------------------------------------------------------------
+    host_tier: ByteSize | None = None
+    """Bytes of host memory for files of archives that left the devices, so that they come back without the disk.
+
+    A number is locked into memory if RLIMIT_MEMLOCK allows (`docker run --ulimit memlock=-1`); otherwise the files are
+    kept warm in the page cache, which is a hint that the kernel may ignore. 0 keeps none. Unset: on a host with a GPU,
+    what resident steps leave of 75 % of this container's memory, as a hint, so that nothing else runs short; on a host
+    without, none: there the device is this very memory, which is better spent on `memory_budget`, and the kernel keeps
+    files in what is left anyway."""
+    prefetch: Prefetch = "off"
+    """`on` brings archives one tier up (store, disk, host memory, device) before they are asked for, when the server is
+    idle; onto a device only where room is free, and only as long as most guesses are right.
+
+    It pays where callers come by the clock. Off, since people's sessions cannot be guessed: simulated, 1 guess in 8 was
+    right and no load was saved; with 5 % of the archives asked for by timers, 6 in 10, and 4 % of the loads from disk.
+    """
 
     # --- disk ---------------------------------------------------------------------------------------------------
     cache_dir: Path = Path("var/cache")
@@ -163,6 +215,10 @@ class Settings(BaseModel):
     """Jobs under way at the same time; others wait on disk, and requests that wait for an answer go beside them."""
     async_queue: PositiveInt = 1000
     """Jobs that may wait; more are answered 503 with Retry-After."""
+    async_reorder_s: NonNegativeFloat = 60.0
+    """How long a job may be passed by others whose archive is in memory, and waits rather than evict what is in use.
+
+    After that strict order holds. 0: always."""
     async_max_input: ByteSize = ByteSize(1024**3)
     """Largest payload of a job, SageMaker's own limit. It is read into memory, for each job that is under way."""
 
@@ -181,6 +237,9 @@ class Settings(BaseModel):
     """Bytes for answers of steps whose config.pbtxt says `response_cache { enable: true }`; 0 keeps none.
 
     Beside the memory budget, not in it. Room for sixty images that SAM has looked at."""
+    batching: Batching = "auto"
+    """Whether requests for one entry model that wait at the same time run together: `auto` where that changes no
+    result (docs/batching.md), `off` nowhere. An idle model never waits for more."""
     threads: PositiveInt | None = None
     """Threads of one inference in the embedded engine. Unset: the cores this process may use."""
 
@@ -191,6 +250,12 @@ class Settings(BaseModel):
     """Least severe log line written to stderr."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """`json` for machines, `text` for people; `auto` is text on a terminal."""
+    access_log: Path | None = None
+    """A file that gets one line for each request (docs/access_log.md), for `roundhouse replay`. Unset: none.
+
+    Renaming it begins a new one."""
+    access_log_size: ByteSize = ByteSize(1024**3)
+    """Bytes from which on the access log becomes `<name>.1`, in the place of the one before."""
 
     @model_validator(mode="after")
     def _ports_are_apart(self) -> Self:

@@ -1,17 +1,28 @@
 """What the settings mean for each part: from `Settings` to the options that the part takes."""
 
+import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 from server.engines.triton.options import TritonOptions
 from server.jobs.options import AsyncOptions
 from server.residency.options import ResidencyOptions
+from server.serving.batch_rules import ALL_BACKENDS
+from server.serving.batcher import BatchOptions
 from server.settings.model import Settings
+from server.settings.tariff import tariff
 from server.store.freshness import StoreOptions
 
 SINGLE: Final = "model"
 """What the one model of single-model mode is called where `default_model` does not say it."""
+HOST_TIER_SHARE: Final = 0.75
+"""Of the container's memory, for resident steps and the host tier together; the rest is for requests and the process
+itself."""
+LEAST_WAITING: Final = 16
+"""However few requests may be inside, so many may wait."""
+LOOK_FOR_S: Final = 120.0
 CONTAINERS_TRITON: Final = Path("/opt/tritonserver/bin/tritonserver")
 
 
@@ -50,6 +61,16 @@ def triton(settings: Settings, gpus: int) -> TritonOptions:
     )
 
 
+def batching(settings: Settings, gpus: int) -> BatchOptions | None:
+    """How requests are merged; None: not at all. Triton batches single models itself."""
+    if settings.batching == "off":
+        return None
+    if engine_kind(settings) == "triton":
+        return BatchOptions(self_batching=frozenset({ALL_BACKENDS}))
+    cores = len(os.sched_getaffinity(0))
+    return BatchOptions(side_by_side=2 if gpus else max(2, cores), self_batching=frozenset({"python", "dali"}))
+
+
 def residency(settings: Settings) -> ResidencyOptions:
     """How archives come and go."""
     return ResidencyOptions(
@@ -58,10 +79,35 @@ def residency(settings: Settings) -> ResidencyOptions:
         max_parallel_loads=settings.max_parallel_loads,
         failure_ttl_s=settings.failure_ttl_s,
         time_to_live_s=settings.idle_ttl_s,
+        tariff=tariff(settings.archives, settings.groups),
+        max_waiting=settings.max_waiting or max(LEAST_WAITING, settings.max_in_flight // 2),
+        max_waiting_per_archive=settings.max_waiting_per_archive,
+        wait_margin=settings.wait_margin,
+        leak_alarm=settings.leak_alarm,
+        renews_engine=settings.renew_engine == "auto",
         preload_timeout_s=settings.preload_timeout_s,
-        footprint_file=settings.cache_dir / "footprints.json",
+        footprint_file=settings.cache_dir / f"footprints-{engine_kind(settings)}.json",  # they differ by engine
         close_timeout_s=5.0,
     )
+
+
+def host_tier(
+    settings: Settings, gpus: int, host_memory: Callable[[], int], resident: Callable[[], int]
+) -> Callable[[], int] | None:
+    """Bytes that the host tier may keep now; None: there is none. `resident`: what steps in host memory take now."""
+    fixed = settings.host_tier
+    if fixed is not None:
+        return (lambda: int(fixed)) if fixed else None
+    if not gpus:
+        return None
+    share = int(host_memory() * HOST_TIER_SHARE)
+    return lambda: max(0, share - resident())
+
+
+def shortest_ttl(settings: Settings) -> float:
+    """By which time to live to look for archives that outlived theirs. There always is one: it may be said later."""
+    said = [settings.idle_ttl_s, *(each.ttl_s for each in settings.archives)]
+    return min((ttl_s for ttl_s in said if ttl_s is not None), default=LOOK_FOR_S)
 
 
 def store(settings: Settings) -> StoreOptions:
@@ -96,6 +142,7 @@ def jobs(settings: Settings) -> AsyncOptions | None:
         s3_endpoint_url=settings.s3_endpoint_url,
         concurrency=settings.async_concurrency,
         queue_limit=settings.async_queue,
+        reorder_s=settings.async_reorder_s,
         max_input_bytes=settings.async_max_input,
         inputs=settings.async_inputs,
     )

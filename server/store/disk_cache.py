@@ -15,9 +15,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from server.archive.weights import is_sealed
 from server.domain.clock import Clock
+from server.domain.cold_start import NOT_STAGED
 from server.domain.errors import DiskFull
-from server.domain.model import StagedArchive, StepDigest
+from server.domain.model import FileSha, StagedArchive, StepDigest
 from server.store import disk_files, faults
 from server.store.disk_files import Measured
 from server.store.disk_layout import DiskLayout
@@ -26,6 +28,7 @@ from server.store.disk_lock import FolderLock
 from server.store.disk_plan import Plan, Record, plan
 from server.store.protection import Protection
 from server.store.records import StagedRecord
+from server.store.weight_index import WeightIndex
 from server.store.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -40,8 +43,11 @@ class DiskCache:
         quota_bytes: int | None,
         clock: Clock,
         free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        *,
+        sharing: bool = True,
     ) -> None:
-        self._layout = DiskLayout(root)
+        """`sharing` says how the archives' steps were digested; what was staged otherwise is thrown away by `open`."""
+        self._layout = DiskLayout(root, sharing=sharing)
         self._quota_bytes = quota_bytes
         self._clock = clock
         self._free_bytes = free_bytes
@@ -50,10 +56,12 @@ class DiskCache:
         self._archives: dict[str, StagedArchive] = {}
         self._stamps: dict[StepDigest, str] = {}
         self._ledger = Ledger()
+        self._weights = WeightIndex()
         self._last_use: dict[str, int] = {}
         self._ticks = itertools.count()
         self._protection = Protection(clock)
         self._workspaces: list[Workspace] = []
+        self._tell_discarded: Callable[[StepDigest], None] = lambda _: None
 
     def open(self) -> None:
         """Clean up what an earlier server left unfinished, and remember what it finished.
@@ -118,6 +126,26 @@ class DiskCache:
                 return None
             self._protection.hand_out([digest])
         return self._layout.steps / digest
+
+    def equal_file(self, digest: FileSha, size_bytes: int) -> Path | None:
+        """Where a weight file of this content lies in a sound step, to be linked soon; `None` where there is none."""
+        with self._lock:
+            for step, path in self._weights.places(digest):
+                found = self._layout.steps / step / path
+                if is_sealed(found, size_bytes) and self._is_sound(step):
+                    return found
+        return None
+
+    def weight_digest(self, path: Path) -> FileSha | None:
+        """The content of a weight file in a step that was just `placed`; `None` for any other file. Nothing is read."""
+        if not path.is_relative_to(self._layout.steps):
+            return None
+        step, *inner = path.relative_to(self._layout.steps).parts
+        return self._weights.digest_of(StepDigest(step), "/".join(inner))
+
+    def on_discarded(self, tell: Callable[[StepDigest], None]) -> None:
+        """Call `tell` for every step whose files leave the cache; it must be quick, and may be called in any thread."""
+        self._tell_discarded = tell
 
     def new_workspace(self) -> Workspace:
         """A private folder on the cache's file system; `prepare` makes it, `discard` ends it."""
@@ -218,7 +246,7 @@ class DiskCache:
                 self._layout.place(step.directory, step.digest)
                 self._note_placed(step.digest, arriving[step.digest])
             steps.append(replace(step, directory=self._layout.steps / step.digest))
-        return replace(staged, steps=tuple(steps), staged_from="disk", staging_s=0.0)
+        return replace(staged, steps=tuple(steps), staged_from="disk", staging=NOT_STAGED)
 
     def _note_placed(self, digest: StepDigest, measured: Measured) -> None:
         self._ledger.place(digest, measured.files)
@@ -228,6 +256,8 @@ class DiskCache:
         self._forget(key)
         self._archives[key] = archive
         self._ledger.hold({step.digest for step in archive.steps})
+        for step in archive.steps:
+            self._weights.add(step.digest, step.weights)
         self.touch(key)
 
     def _forget(self, key: str) -> None:
@@ -246,7 +276,9 @@ class DiskCache:
     def _discard(self, digest: StepDigest) -> list[Path]:
         trash = self._layout.discard(digest)
         self._ledger.remove(digest)
+        self._weights.remove(digest)
         self._stamps.pop(digest, None)
+        self._tell_discarded(digest)
         return [trash] if trash else []
 
     def _record(self, key: str) -> Record | None:

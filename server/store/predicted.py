@@ -35,9 +35,15 @@ def unpacked_bytes(path: Path) -> int:
 def counted_bytes(path: Path, stop_after: int) -> int:
     """Inflate a gzip file without writing it, and count; give up counting beyond `stop_after`.
 
+    Of other files what `unpacked_bytes` says: they do not claim a size that may be wrong.
+
     Raises:
         InvalidArchive: it is truncated or corrupt.
+        OSError: it cannot be read.
     """
+    with path.open("rb") as file:
+        if not file.read(len(_GZIP)).startswith(_GZIP):
+            return unpacked_bytes(path)
     total = 0
     try:
         with gzip.open(path) as stream:

@@ -17,14 +17,18 @@ answer with one stable object that says "disk". So compare archives by `key`, no
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from server.archive.staging import CompleteConfig
 from server.archive.unpack import UnpackLimits
 from server.domain.clock import Clock
+from server.domain.cold_start import Staging
 from server.domain.errors import ArchiveNotFound, InvalidArchive, StoreUnavailable, UnsupportedModel
 from server.domain.model import StagedArchive, StepDigest
+from server.store.borrowing import Borrower, Borrowing, UnmetNeed
 from server.store.broken import BrokenVersions, ContentFault
 from server.store.disk_cache import DiskCache
 from server.store.freshness import Freshness, StoreOptions
@@ -34,6 +38,7 @@ from server.store.registered import Registered, RegisteredFolders
 from server.store.registered_origin import RegisteredOrigin
 from server.store.single_flight import SingleFlight
 from server.store.stager import ArchiveTools, Fetched, Stager
+from server.store.stopwatch import Stopwatch
 from server.store.threads import StoreThreads
 from server.store.workspace import Workspace
 
@@ -66,15 +71,23 @@ class ArchiveStore:
         options: StoreOptions | None = None,
         limits: UnpackLimits | None = None,
         tools: ArchiveTools | None = None,
+        told: Callable[[Staging], None] = lambda _: None,
+        *,
+        sharing: bool = True,
     ) -> None:
-        """`origin` is `None` where archives come from explicit loads only. The store closes `origin` and `threads`."""
+        """`origin` is `None` where archives come from explicit loads only. The store closes `origin` and `threads`.
+
+        `told` hears of every staging that moved something. Without `sharing` archives have no step in common.
+        """
         self._origin = origin
         self._registered = registered
         self._cache = cache
         self._threads = threads
         self._clock = clock
         self._options = options or StoreOptions()
-        self._stager = Stager(cache, complete, limits or UnpackLimits(), tools or ArchiveTools())
+        self._stager = Stager(cache, complete, limits or UnpackLimits(), tools or ArchiveTools(), sharing=sharing)
+        self._borrowing = Borrowing(cache, threads, self._base if sharing else self._private_base, sharing=sharing)
+        self._told = told
         self._freshness = Freshness(clock, self._options)
         self._broken = BrokenVersions()
         self._flights: SingleFlight[str, StagedArchive] = SingleFlight()
@@ -141,6 +154,9 @@ class ArchiveStore:
         if registered is not None:
             origin = RegisteredOrigin(registered, self._registered.load_root, self._threads)
             return _Place(registered.key, registered.name, origin)
+        return self._store_place(name)
+
+    def _store_place(self, name: str) -> _Place:
         if self._origin is None:
             raise ArchiveNotFound(name)
         return _Place(f"store:{canonical(name)}", canonical(name), self._origin)
@@ -169,6 +185,8 @@ class ArchiveStore:
         self._broken.check(place.key, version)
         try:
             staged = await self._bring(place, version)
+        except UnmetNeed as error:
+            raise InvalidArchive(str(error)) from error
         except (InvalidArchive, UnsupportedModel) as error:
             self._remember_broken(place, version, error)
             raise
@@ -200,23 +218,59 @@ class ArchiveStore:
 
     async def _bring(self, place: _Place, version: str) -> StagedArchive:
         """Fetch, unpack, lay out, adopt. Leaves nothing behind when it fails or is cancelled."""
-        started = self._clock.now()
+        watch = Stopwatch(self._clock)
+        async with self._workspace() as workspace:
+            fetched = await self._fetch(place, version, workspace, watch)
+            staged = await self._lay_out(place, fetched, workspace, watch)
+            archive = await self._threads.transfer(self._cache.adopt, place.key, staged, workspace)
+        staging = watch.staging()
+        self._told(staging)
+        return replace(archive, staged_from=fetched.came_from, staging=staging)
+
+    @asynccontextmanager
+    async def _workspace(self) -> AsyncIterator[Workspace]:
         workspace = self._cache.new_workspace()
         try:
-            expected_bytes = place.origin.fetch_bytes(place.name, version)
-            await self._threads.transfer(self._cache.prepare, place.name, workspace, expected_bytes)
-            path = await place.origin.fetch(place.name, version, workspace.fetched)
-            fetched = await self._threads.check(Fetched.at, path, place.name, version, workspace)
-            staged = await self._lay_out(place, fetched, workspace)
-            archive = await self._threads.transfer(self._cache.adopt, place.key, staged, workspace)
+            yield workspace
         finally:
             await self._threads.transfer(self._cache.discard, workspace)
-        return replace(archive, staged_from=fetched.came_from, staging_s=self._clock.now() - started)
 
-    async def _lay_out(self, place: _Place, fetched: Fetched, workspace: Workspace) -> StagedArchive:
+    @asynccontextmanager
+    async def _base(self, name: str) -> AsyncIterator[StagedArchive]:
+        """An archive of the store whose steps another one needs, staged as if somebody had asked for it."""
+        yield await self._flights.join(self._stage_shared(self._store_place(name)))
+
+    @asynccontextmanager
+    async def _private_base(self, name: str) -> AsyncIterator[StagedArchive]:
+        """The same for one archive alone: fetched anew, and never seen by another."""
+        place, watch = self._store_place(name), Stopwatch(self._clock)
+        version = await place.origin.version(name)
+        async with self._workspace() as workspace:
+            fetched = await self._fetch(place, version, workspace, watch)
+            staged = await self._lay_out(place, fetched, workspace, watch, is_private=True)
+            self._told(watch.staging())
+            yield staged
+
+    async def _fetch(self, place: _Place, version: str, workspace: Workspace, watch: Stopwatch) -> Fetched:
+        expected_bytes = place.origin.fetch_bytes(place.name, version)
+        await self._threads.transfer(self._cache.prepare, place.name, workspace, expected_bytes)
+        with watch.fetching():
+            path = await place.origin.fetch(place.name, version, workspace.fetched)
+        watch.fetched(expected_bytes)
+        return await self._threads.check(Fetched.at, path, place.name, version, workspace)
+
+    async def _lay_out(
+        self, place: _Place, fetched: Fetched, workspace: Workspace, watch: Stopwatch, *, is_private: bool = False
+    ) -> StagedArchive:
         """Unpack and lay out; a folder that was read at the origin must not have changed meanwhile."""
         try:
-            staged = await self._threads.transfer(self._stager.stage, fetched, workspace)
+            opened = await self._threads.transfer(self._stager.open, fetched, workspace, watch)
+            async with AsyncExitStack() as lent:
+                with watch.waiting():
+                    lending = self._borrowing.steps(Borrower(place.key, place.name), opened.needs)
+                    borrowed = await lent.enter_async_context(lending)
+                stage = partial(self._stager.stage, is_private=is_private)
+                staged = await self._threads.transfer(stage, fetched, opened.root, workspace, watch, borrowed)
         except (InvalidArchive, UnsupportedModel):
             await self._require_unchanged(place, fetched)
             raise

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
+from server.archive.digest import FileDigest, file_digest
+from server.archive.layout import read_needs
+from server.archive.needs import Borrowed, Needs
 from server.archive.staging import CompleteConfig, FindPlaced, stage_folder
 from server.archive.unpack import UnpackLimits, unpack
+from server.archive.weights import FindFile
 from server.domain.errors import DiskFull
 from server.domain.model import StagedArchive
 from server.store import disk_files, faults, local_files, predicted
 from server.store.disk_cache import DiskCache
 from server.store.origin import OriginChanged
+from server.store.stopwatch import Stopwatch
 from server.store.workspace import Workspace
 
 
@@ -30,8 +35,12 @@ class StageFolder(Protocol):
         steps_dir: Path,
         complete: CompleteConfig,
         link: bool,
+        digest_of: FileDigest,
         *,
         placed: FindPlaced,
+        borrowed: Borrowed,
+        sharing: bool,
+        equal_file: FindFile,
     ) -> StagedArchive:
         """Lay the steps of the repository below `root` out in `steps_dir`."""
         ...
@@ -43,6 +52,7 @@ class ArchiveTools:
 
     unpack: Callable[[BinaryIO, Path, UnpackLimits], None] = unpack
     stage_folder: StageFolder = stage_folder
+    digest_of: FileDigest = file_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +76,65 @@ class Fetched:
         return "store" if self.is_ours or self.is_packed else "disk"
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Where an archive lies unpacked, and which steps it leaves out."""
+
+    root: Path
+    needs: Needs
+
+
 class Stager:
     """Unpacks and lays out. `complete` fills in configs that lack inputs, outputs or backend (the engine knows how)."""
 
-    def __init__(self, cache: DiskCache, complete: CompleteConfig, limits: UnpackLimits, tools: ArchiveTools) -> None:
+    def __init__(
+        self,
+        cache: DiskCache,
+        complete: CompleteConfig,
+        limits: UnpackLimits,
+        tools: ArchiveTools,
+        *,
+        sharing: bool = True,
+    ) -> None:
+        """Without `sharing` no step of an archive is ever the same as one of another."""
+        self._sharing = sharing
         self._cache = cache
         self._complete = complete
         self._limits = limits
         self._tools = tools
 
-    def stage(self, fetched: Fetched, workspace: Workspace) -> StagedArchive:
-        """Lay the steps of `fetched` out in the workspace, ready for `DiskCache.adopt`.
-
-        Files are linked into the steps, not copied, where the file system allows.
+    def open(self, fetched: Fetched, workspace: Workspace, watch: Stopwatch) -> Opened:
+        """Unpack `fetched` into the workspace, or look at the folder that it is; `watch` learns what it took.
 
         Raises:
-            InvalidArchive, UnsupportedModel: the content is at fault.
+            InvalidArchive: the content is at fault.
             OriginChanged: it was overwritten while it was read.
             DiskFull, StoreUnavailable.
         """
         with faults.writing(fetched.name):
-            root = self._unpack(fetched, workspace) if fetched.is_packed else self._folder(fetched, workspace)
+            root = self._unpack(fetched, workspace, watch) if fetched.is_packed else self._folder(fetched, workspace)
+            return Opened(root, read_needs(root))
+
+    def stage(
+        self,
+        fetched: Fetched,
+        root: Path,
+        workspace: Workspace,
+        watch: Stopwatch,
+        borrowed: Borrowed,
+        *,
+        is_private: bool = False,
+    ) -> StagedArchive:
+        """Lay the steps of what lies open at `root` out in the workspace, ready for `DiskCache.adopt`.
+
+        Files are linked into the steps, not copied, where the file system allows. Steps that the archive needs of
+        others are `borrowed`. `is_private`: it is for one borrower only, who names the steps by their shared digests.
+
+        Raises:
+            InvalidArchive, UnsupportedModel: the content is at fault.
+            DiskFull, StoreUnavailable.
+        """
+        with faults.writing(fetched.name):
             return self._tools.stage_folder(
                 root,
                 fetched.name,
@@ -94,8 +142,16 @@ class Stager:
                 workspace.steps,
                 self._complete,
                 link=True,
+                digest_of=watch.timed(self._digest_of),
                 placed=self._cache.placed,
+                borrowed=borrowed,
+                sharing=self._sharing or is_private,
+                equal_file=self._cache.equal_file,
             )
+
+    def _digest_of(self, path: Path) -> str:
+        """Borrowed weights are known; links that came and went since they were read hide that from others."""
+        return self._cache.weight_digest(path) or self._tools.digest_of(path)
 
     def _folder(self, fetched: Fetched, workspace: Workspace) -> Path:
         if fetched.is_ours:
@@ -104,16 +160,17 @@ class Stager:
             self._cache.reserve(fetched.name, workspace, local_files.total_bytes(fetched.path, fetched.path))
         return fetched.path
 
-    def _unpack(self, fetched: Fetched, workspace: Workspace) -> Path:
+    def _unpack(self, fetched: Fetched, workspace: Workspace, watch: Stopwatch) -> Path:
         into = workspace.path / "unpacked"
         into.mkdir()
         self._reserve(fetched, workspace)
-        with fetched.path.open("rb") as source:
+        with fetched.path.open("rb") as source, watch.unpacking():
             _require_unchanged(fetched, source)
             try:
                 self._tools.unpack(source, into, self._limits)
             finally:
                 _require_unchanged(fetched, source)
+        watch.unpacked(local_files.total_bytes(into, into))
         if fetched.is_ours:
             fetched.path.unlink()
         return into

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from server.telemetry.cold_start_metrics import ColdStartMetrics
 from server.telemetry.series import ArchiveSums, Sum, SumsByArchive
 
 MICROSECONDS: Final = 1e6
@@ -69,8 +70,12 @@ class Metrics(Collector):
     def __init__(self, max_archives: int = 1000) -> None:
         self._sums = SumsByArchive(max_archives)
         self._levels: list[Callable[[], Iterable[Level]]] = []
+        self._families: list[Callable[[], Iterable[Metric]]] = []
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self.cold_starts = ColdStartMetrics()
+        """Times and bytes of cold starts, for observers of other parts."""
+        self._registry.register(self.cold_starts)
         ProcessCollector(registry=self._registry)
 
     @property
@@ -82,6 +87,10 @@ class Metrics(Collector):
         """Ask `levels` for gauges at every scrape."""
         self._levels.append(levels)
 
+    def also(self, families: Callable[[], Iterable[Metric]]) -> None:
+        """Ask `families` for metrics of their own kind at every scrape."""
+        self._families.append(families)
+
     def served(self, name: str, is_hit: bool, waited_s: float, infer_s: float, total_s: float) -> None:
         """Count an answered request. Seconds."""
         sums = self._sums.of(name)
@@ -90,10 +99,14 @@ class Metrics(Collector):
         sums.overhead_s.add(total_s - infer_s - waited_s)
         if not is_hit:
             sums.wait_s.add(waited_s)
+            self.cold_starts.answered(infer_s, total_s)
 
-    def failed(self, name: str) -> None:
+    def failed(self, name: str, error: Exception, total_s: float) -> None:  # noqa: ARG002 - the access log's
         """Count a request that met an error; the name may be one that no archive has."""
         self._sums.of_any(name).errors += 1
+
+    def left(self, name: str, total_s: float) -> None:
+        """Count nothing: neither an answer nor an error."""
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
         """Render everything as text for Prometheus; returns the body and its Content-Type."""
@@ -120,6 +133,8 @@ class Metrics(Collector):
         for name, text, unit, pick in _SUMMARIES:
             yield _summary(self._sums, name, text, unit, pick)
         yield from self._gauges()
+        for families in self._families:
+            yield from families()
 
     def _requests(self) -> Iterator[Metric]:
         answered = CounterMetricFamily("ModelInvocations", "Requests, answered or not", labels=["archive"])

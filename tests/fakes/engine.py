@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from server.domain.errors import Bug, DeviceFull, InferenceFailed
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import CPU, Device, Footprint, Step, StepDigest
+from server.domain.sighting import Sighting
 
 Answer = Callable[[StepDigest, InferenceRequest], InferenceResponse]
 
@@ -50,6 +51,14 @@ class FakeEngine:
         self.unloads_open = asyncio.Event()
         self.unloads_open.set()
         self.is_ready = True
+        self.leak_bytes = 0
+        """What each unload leaves behind, charged to nobody; a renewal frees it."""
+        self.leaked_bytes = 0
+        self.noise_bytes = iter(())
+        """What each observation shows besides."""
+        self.renewal_s = 0.0
+        self.renewals = 0
+        self.can_renew = True
         self._on_lost: Callable[[Collection[StepDigest]], None] | None = None
 
     # The port `Engine`
@@ -86,6 +95,7 @@ class FakeEngine:
         await self.unloads_open.wait()
         await asyncio.sleep(self.unload_s)
         self.loaded.pop(digest, None)
+        self.leaked_bytes += self.leak_bytes
 
     async def infer(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse:
         if digest not in self.loaded:
@@ -100,6 +110,22 @@ class FakeEngine:
 
     def passing_bytes(self) -> Mapping[Device, int]:
         return self.passing
+
+    async def observe(self) -> Sighting | None:
+        steps = frozenset(self.loaded)
+        await asyncio.sleep(0)
+        if self.loading or steps != set(self.loaded):
+            return None
+        held = self.used_bytes + self.leaked_bytes + next(self.noise_bytes, 0)
+        return Sighting(steps, {self.device: held}, {self.device: 0})
+
+    async def renew(self) -> None:
+        self.loaded.clear()
+        self.is_ready = False
+        await asyncio.sleep(self.renewal_s)
+        self.leaked_bytes = 0
+        self.renewals += 1
+        self.is_ready = True
 
     async def start(self, on_lost: Callable[[Collection[StepDigest]], None]) -> None:
         self._on_lost = on_lost

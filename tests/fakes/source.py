@@ -6,7 +6,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 from server.domain.errors import ArchiveNotFound
-from server.domain.model import NOTHING, Footprint, ModelSignature, StagedArchive, Step, StepDigest, TensorSpec
+from server.domain.model import (
+    NOTHING,
+    Footprint,
+    ModelSignature,
+    StagedArchive,
+    Step,
+    StepDigest,
+    TensorSpec,
+    WeightFile,
+)
 
 SIGNATURE = ModelSignature(
     platform="fake",
@@ -28,6 +37,7 @@ def step(
     content: str | None = None,
     predicted: Footprint = NOTHING,
     signature: ModelSignature = SIGNATURE,
+    weights: tuple[WeightFile, ...] = (),
 ) -> Step:
     """One step of `size` file bytes. Equal `content` (default: the name) and equal calls give an equal digest."""
     label = "/".join([content or name, *(callee.digest for callee in calls)])
@@ -40,6 +50,7 @@ def step(
         calls={callee.name: callee.digest for callee in calls},
         file_bytes=size,
         predicted=predicted,
+        weights=weights,
     )
 
 

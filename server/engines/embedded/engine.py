@@ -9,26 +9,35 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from server.domain.clock import SystemClock
-from server.domain.errors import Bug, InferenceFailed, InvalidArchive, UnsupportedModel
+from server.domain.errors import Bug, InferenceFailed, InvalidArchive, UnsupportedModel, UnsupportedOperation
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import CPU, Device, Footprint, Step, StepDigest
+from server.domain.sighting import Sighting
 from server.engines.embedded import memory
 from server.engines.embedded.devices import Hardware, look_around, place
 from server.engines.embedded.ensemble import EnsembleBackend
 from server.engines.embedded.footprint import predicted
+from server.engines.embedded.known_footprints import KnownFootprints
 from server.engines.embedded.load_peak import LoadPeaks
 from server.engines.embedded.loaded_step import Backend
 from server.engines.embedded.loading import Loader, read_config
+from server.engines.embedded.pace import size_of
 from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.remembering import answer_for
 from server.engines.embedded.resident import Resident
+from server.engines.embedded.settling import Settling
+from server.engines.embedded.sight import Overhead, see
 from server.engines.embedded.streaming import Stream
 from server.engines.embedded.workers import Workers
+from server.engines.load_turns import LoadTurns
 
+_HEAD_START_S: Final = 0.01
+"""For loads that soon run without Python's lock, before one that may hold it for long (a tokenizer: 45 ms)."""
 _TIDY_INTERVAL_S: Final = 2.0
 _TIDY_WHEN_BUSY: Final = 10  # intervals; it costs some milliseconds in which nobody can allocate
 
@@ -59,10 +68,15 @@ class EmbeddedEngine:
         self._residents: dict[StepDigest, Resident] = {}
         self._workers = Workers("embedded")
         self._clock = SystemClock()
-        self._loading = asyncio.Lock()
+        self._turns = LoadTurns()
         self._peaks = LoadPeaks()
+        self._known = KnownFootprints()
+        self._overhead = Overhead()
+        self._leaving: dict[StepDigest, Resident] = {}
         self._loads: set[asyncio.Task[Footprint]] = set()
+        self._settling = Settling(self._residents, self._turns, self._workers)
         self._executions = 0
+        self._loader = Loader({}, self._hardware, self._residents, self._activity)
         self._tidier: asyncio.Task[None] | None = None
         self._has_started = asyncio.Event()
         self._is_ready = False
@@ -86,6 +100,7 @@ class EmbeddedEngine:
             self._tidier = None
         if self._loads:
             await asyncio.wait(self._loads)
+        await self._settling.close()
         for digest in reversed(list(self._residents)):
             await self.unload(digest)
         backends, self._backends = self._backends, {}
@@ -113,8 +128,29 @@ class EmbeddedEngine:
         }
 
     def passing_bytes(self) -> Mapping[Device, int]:
-        """What the load under way may hold for a moment above what it is charged with; see `load_peak`."""
+        """What the loads under way may hold for a moment above what they are charged with; see `load_peak`."""
         return {CPU: self._peaks.current}
+
+    async def observe(self) -> Sighting | None:
+        """Measure what is in memory, at a moment at which nothing is loaded or unloaded. See `EngineLifecycle`."""
+        if not self._is_ready:
+            return None
+        async with self._turns.turn(alone=True):
+            activity = self._activity()
+            residents = [*self._residents.values(), *self._leaving.values()]
+            overhead = self._overhead.in_process + (self._answers.facts()["bytes"] if self._answers is not None else 0)
+            is_busy = activity[1] > 0
+            sighting = await self._workers.call(partial(see, residents, overhead, is_disturbed=is_busy))
+            return replace(sighting, is_disturbed=is_busy or self._activity() != activity)
+
+    @property
+    def can_renew(self) -> bool:
+        """No: the engine is this process."""
+        return False
+
+    async def renew(self) -> None:
+        """Raises UnsupportedOperation."""
+        raise UnsupportedOperation("the embedded engine is part of the server's own process: restart the server")
 
     def predict(self, step: Step) -> Footprint:
         """The footprint of an earlier load, or a guess from the size of the files."""
@@ -127,7 +163,7 @@ class EmbeddedEngine:
             return predicted(step, None, CPU)
 
     async def load(self, step: Step) -> Footprint:
-        """Load in a worker thread, one step at a time. A cancelled load is undone when it is through.
+        """Load in a worker thread; alone, where it has to be measured. A cancelled load is undone when it is through.
 
         Waits for `start`: a server whose /ping is `live` is asked while its backends are still being imported.
         """
@@ -143,32 +179,40 @@ class EmbeddedEngine:
             raise
 
     async def _load(self, step: Step, was_cancelled: asyncio.Event) -> Footprint:
-        async with self._loading:
+        plan = await self._workers.call(partial(self._loader.plan, step))
+        if plan.holds_interpreter and len(self._loads) > 1:
+            await asyncio.sleep(_HEAD_START_S)
+        async with self._turns.turn(alone=plan.known_bytes is None):
             if step.digest in self._residents:
                 raise Bug(f"step {step.name!r} is loaded twice. This is a bug.")
             missing = sorted(name for name, digest in step.calls.items() if digest not in self._residents)
             if missing:
                 raise Bug(f"step {step.name!r} is loaded before {missing}, which it calls. This is a bug.")
-            loader = Loader(self._backends, self._hardware, self._residents, self._activity, self._answers, self._peaks)
-            resident, footprint = await self._workers.call(partial(loader.load, step))
+            resident, footprint = await self._workers.call(partial(self._loader.load, plan))
             if was_cancelled.is_set():
                 await self._free(resident)
             else:
                 resident.batch(self._workers, self._clock)
                 self._residents[step.digest] = resident
+                self._settling.follow(plan)
             del resident
             return footprint
 
     async def unload(self, digest: StepDigest) -> None:
         """Wait for what still runs, free the step and give its memory back to the system."""
         resident = self._residents.pop(digest, None)
-        if resident is not None:
+        if resident is None:
+            return
+        self._leaving[digest] = resident
+        try:
             await self._workers.call(resident.finish)
             if resident.outside_bytes():  # frees nothing in this process, and may take its time to end its own
                 await self._free(resident)
                 return
-            async with self._loading:  # what is freed while a load is measured would be missing in its footprint
+            async with self._turns.turn(alone=False):  # what a measured load sees freed is missing in its footprint
                 await self._free(resident)
+        finally:
+            self._leaving.pop(digest, None)
 
     async def _free(self, resident: Resident) -> None:
         await self._workers.call(resident.close)
@@ -186,6 +230,9 @@ class EmbeddedEngine:
         if resident.batches is not None:
             self._executions += 1
             return await resident.batches.infer(request)
+        if self._is_quick(resident, request):
+            self._executions += 1
+            return self._execute(resident, request)
         await self._begin(resident)
         return await self._workers.call(partial(self._execute, resident, request))
 
@@ -216,9 +263,14 @@ class EmbeddedEngine:
             await resident.instances.take_async()
         self._executions += 1
 
+    def _is_quick(self, resident: Resident, request: InferenceRequest) -> bool:
+        """Whether to run the request here and now; then it has an instance."""
+        pace = resident.pace
+        return pace is not None and pace.is_quick(size_of(request)) and resident.instances.take_now()
+
     def _execute(self, resident: Resident, request: InferenceRequest) -> InferenceResponse:
         try:
-            return resident.execute(request)
+            return resident.execute(request) if resident.pace is None else resident.execute_timed(request)
         finally:
             resident.instances.give()
 
@@ -238,7 +290,18 @@ class EmbeddedEngine:
             "ensemble": EnsembleBackend(self._workers),
             **self._more_backends,
         }
+        self._loader = Loader(
+            self._backends,
+            self._hardware,
+            self._residents,
+            self._activity,
+            self._answers,
+            self._peaks,
+            self._known,
+            overhead=self._overhead,
+        )
         touch_runtime()
+        self._overhead.begin()
 
     async def _tidy(self) -> None:
         """Give scratch memory back while nothing runs: malloc keeps it for the next request, but not for ever."""

@@ -13,12 +13,13 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from server.domain.clock import Clock
 from server.domain.errors import DeviceFull, InferenceFailed, InvalidRequest, RoundhouseError, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
-from server.domain.model import Device, ModelSignature, Step, StepDigest
+from server.domain.model import CPU, Device, ModelSignature, Step, StepDigest
 from server.engines.embedded.batch_rules import rules_of
 from server.engines.embedded.checks import RequestCheck
 from server.engines.embedded.dynamic_batches import DynamicBatches, Outcome
 from server.engines.embedded.instances import Instances
 from server.engines.embedded.loaded_step import BatchingStep, LoadedStep
+from server.engines.embedded.pace import Pace, size_of, thread_seconds
 from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.reshaping import Reshape, input_reshapes, output_reshapes
 from server.engines.embedded.streaming import iterate
@@ -41,12 +42,16 @@ class Resident:
         self._input_reshapes = input_reshapes(config)
         self._output_reshapes = output_reshapes(config)
         self._is_closed = False
+        self.has_run = False
+        """Whether any request has reached it."""
         self.answers: RememberedAnswers | None = None
         """Where this step's answers are kept; None where its config does not ask for it."""
 
         self.batches: DynamicBatches | None = None
         """Where this step's requests gather for common executions; None where each runs by itself."""
         self._rules = rules_of(config) if isinstance(loaded, BatchingStep) else None
+        self.pace: Final = Pace() if step.backend == "onnxruntime" and device == CPU else None
+        """How quick its runs are; None where it waits for something else than this processor."""
 
     @property
     def concurrency(self) -> int:
@@ -114,6 +119,14 @@ class Resident:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise self._failure(error) from error
 
+    def execute_timed(self, request: InferenceRequest) -> InferenceResponse:
+        """As `execute`, and let `pace` learn from it."""
+        assert self.pace is not None
+        began = thread_seconds()
+        response = self.execute(request)
+        self.pace.note(size_of(request), thread_seconds() - began)
+        return response
+
     def execute_all(self, requests: Sequence[InferenceRequest]) -> Sequence[Outcome]:
         """Run admitted requests of a batching step in one execution: one outcome each. The caller holds an instance."""
         outcomes = [self._tried(partial(self._incoming, request)) for request in requests]
@@ -173,12 +186,14 @@ class Resident:
         loaded.close()
 
     def outside_bytes(self) -> int:
-        """Host memory of the step in other processes."""
-        return self._loaded.outside_bytes()
+        """Host memory of the step in other processes; 0 once it is closed, which may be meanwhile."""
+        loaded: LoadedStep | None = getattr(self, "_loaded", None)
+        return 0 if loaded is None else loaded.outside_bytes()
 
     def _incoming(self, request: InferenceRequest) -> InferenceRequest:
         if self._is_closed:
             raise InferenceFailed(f"model {self.step.name!r} was unloaded before the request could run")
+        self.has_run = True
         if not self._input_reshapes:
             return request
         inputs = {tensor.name: _reshaped(tensor, self._input_reshapes) for tensor in request.inputs.values()}

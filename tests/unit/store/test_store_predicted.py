@@ -42,3 +42,10 @@ def test_counting_notices_a_truncated_file(tmp_path):
     (tmp_path / "a").write_bytes(gzip.compress(bytes(range(256)) * 100)[:-20])
     with pytest.raises(InvalidArchive, match="truncated"):
         counted_bytes(tmp_path / "a", stop_after=10**9)
+
+
+def test_what_is_no_gzip_is_taken_at_its_word(tmp_path):
+    """It was read as a broken gzip: a plain tar over the quota was then called corrupt, instead of too large."""
+    for name, packed in {"a.tar.zst": zstandard.compress(bytes(5000)), "a.tar": bytes(5000)}.items():
+        (tmp_path / name).write_bytes(packed)
+        assert counted_bytes(tmp_path / name, stop_after=10) == 5000
