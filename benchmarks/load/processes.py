@@ -6,9 +6,9 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.load.closed_loop import Load, Outcome
@@ -16,19 +16,48 @@ from benchmarks.load.closed_loop import Load, Outcome
 ROUNDHOUSE = Path(sys.executable).with_name("roundhouse")
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A server that said it is ready."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
 def serving(store: Path, *flags: str, log: Path | None = None) -> Iterator[int]:
     """A Roundhouse on a free loopback port; yields the port once it says it is ready. `log` gets what it logs."""
-    command = [str(ROUNDHOUSE), "serve", "--store", str(store), "--host", "127.0.0.1", "--port", "0", *flags]
+    with started(str(store), *flags, log=log) as server:
+        yield server.port
+
+
+@contextmanager
+def started(
+    store: str, *flags: str, log: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[Started]:
+    """Like `serving`, for any address of a store, with `environ` added; a Ctrl-C at the terminal does not reach it.
+
+    Raises:
+        RuntimeError: it ended before it was ready; names the end of its log.
+    """
+    command = [str(ROUNDHOUSE), "serve", "--store", store, "--host", "127.0.0.1", "--port", "0", *flags]
     with open(log or os.devnull, "wb") as errors:  # noqa: PTH123 - devnull is no path
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | (environ or {}),
+            start_new_session=True,
+        )
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
-                yield int(found.group(1))
+                yield Started(int(found.group(1)), process.pid)
                 return
-        raise RuntimeError(f"{' '.join(command)} ended with {process.wait()} before it was ready")
+        said = log.read_text(errors="replace")[-2000:] if log else ""
+        raise RuntimeError(f"{' '.join(command)} ended with {process.wait()} before it was ready {said}")
     finally:
         process.terminate()
         try:
@@ -42,9 +71,56 @@ def serving(store: Path, *flags: str, log: Path | None = None) -> Iterator[int]:
 
 def put(load: Load) -> Outcome:
     """Run a closed loop in a process of its own."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(asdict(load), file)
-        file.flush()
-        command = [sys.executable, "-m", "benchmarks.load.closed_loop", file.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return Outcome(**json.loads(done.stdout))
+    return put_together([load])[0]
+
+
+def put_together(loads: Sequence[Load]) -> list[Outcome]:
+    """Run closed loops at the same time, each in a process of its own.
+
+    Raises:
+        RuntimeError: one ended without an outcome; names what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        running = []
+        for index, load in enumerate(loads):
+            file = Path(folder, f"{index}.json")
+            file.write_text(json.dumps(asdict(load)))
+            command = [sys.executable, "-m", "benchmarks.load.closed_loop", str(file)]
+            running.append(
+                stack.enter_context(
+                    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                )
+            )
+        said = [process.communicate() for process in running]
+    for process, (_, errors) in zip(running, said, strict=True):
+        if process.returncode:
+            raise RuntimeError(f"a load generator failed: {errors.strip()[-500:]}")
+    return [Outcome(**json.loads(output)) for output, _ in said]
+
+
+def measured(load: Load) -> dict[str, float]:
+    """What a closed loop saw, as a row of figures. Raises RuntimeError where an answer was not 200."""
+    return measured_together([load])[0]
+
+
+def measured_together(loads: Sequence[Load]) -> list[dict[str, float]]:
+    """Like `measured`, for several loops at once."""
+    rows = []
+    for load, outcome in zip(loads, put_together(loads), strict=True):
+        if outcome.failed:
+            raise RuntimeError(f"{outcome.failed} of {outcome.requests} requests failed: {load.path} {load.headers}")
+        rows.append({"requests_per_s": outcome.requests_per_s, "p50_ms": outcome.p50_ms, "p99_ms": outcome.p99_ms})
+    return rows
+
+
+def baseline(module: str, *arguments: str) -> dict[str, float]:
+    """Run one of `benchmarks.baselines` in a process of its own; returns what it prints.
+
+    Raises:
+        RuntimeError: it failed; names what it said.
+    """
+    command = [sys.executable, "-m", f"benchmarks.baselines.{module}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{module} failed: {done.stderr.strip()[-500:]}")
+    return dict(json.loads(done.stdout))
