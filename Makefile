@@ -62,7 +62,7 @@ check: $(VENV)/.dev ## format, lint, types and layers, without running a test
 .PHONY: test
 test: check archives triton ## make the environment and run all tests
 	@$(BIN)/pytest -n 2 --dist loadfile tests/architecture tests/contract tests/property tests/unit
-	@$(BIN)/pytest tests/blackbox tests/differential tests/integration tests/gpu
+	@$(BIN)/pytest -n 2 --dist loadfile tests/blackbox tests/differential tests/integration tests/gpu
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## the tests that need neither Triton nor a built model
