@@ -68,7 +68,8 @@ class StepNamespace:
     def close(self) -> None:
         """Forget every module of the step."""
         _finder.remove(self._package)
-        for name in [name for name in sys.modules if name == self._package or name.startswith(f"{self._package}.")]:
+        names = list(sys.modules)  # in one go: other threads import meanwhile
+        for name in [name for name in names if name == self._package or name.startswith(f"{self._package}.")]:
             module = sys.modules.pop(name)
             linecache.cache.pop(getattr(module, "__file__", None) or "", None)
             # Functions and their globals refer to each other; this frees them now rather than at some collection.
