@@ -2,12 +2,12 @@
 
 import gc
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from server.domain.ports import EngineLifecycle
-from server.lifespan.expiry import Expiry
-from server.lifespan.memory_rounds import MemoryRounds
+from server.lifespan.rounds import Rounds
 from server.residency.residency import Residency
 from server.serving.admission import Admission
 from server.serving.model_control import ModelControl
@@ -41,8 +41,7 @@ class Order:
         residency: Residency,
         models: ModelControl,
         admission: Admission,
-        expiry: Expiry,
-        rounds: MemoryRounds,
+        rounds: Sequence[Rounds],
     ) -> None:
         self._wishes = wishes
         self._registered = registered
@@ -51,7 +50,6 @@ class Order:
         self._residency = residency
         self._models = models
         self._admission = admission
-        self._expiry = expiry
         self._rounds = rounds
         self._has_begun = False
 
@@ -81,8 +79,8 @@ class Order:
         for name in self._wishes.pin:
             _log.info("pinning %s", name)
             await self._models.pin(name)
-        self._expiry.begin()
-        self._rounds.begin()
+        for each in self._rounds:
+            each.begin()
         self._has_begun = True
 
     async def drain(self, timeout_s: float) -> None:
@@ -92,8 +90,8 @@ class Order:
 
     async def end(self) -> None:
         """Free everything, in the reverse order."""
-        await self._rounds.end()
-        await self._expiry.end()
+        for each in reversed(self._rounds):
+            await each.end()
         await self._residency.close()
         await self._engine.stop()
         await self._source.close()

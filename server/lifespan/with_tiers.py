@@ -2,12 +2,12 @@
 
 import asyncio
 
-from server.lifespan.prefetching import Prefetching
 from server.lifespan.process import Life
+from server.lifespan.rounds import Rounds
 from server.store.host_tier import HostTier
 
 
-def with_tiers(life: Life, host: HostTier | None, prefetching: Prefetching | None) -> Life:
+def with_tiers(life: Life, host: HostTier | None, prefetching: Rounds | None) -> Life:
     """Return the life of a server that also keeps files in host memory, and guesses what will be asked for."""
 
     async def begin() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.domain.model import CPU
-from server.lifespan.expiry import Expiry
+from server.lifespan.expiry import expiry
 from server.residency.options import ResidencyOptions
 from server.residency.residency import Residency
 from tests.fakes.engine import FakeEngine
@@ -42,8 +42,8 @@ async def ask(residency, name):
 
 
 async def test_what_nobody_asks_for_goes_in_time(residency):
-    expiry = Expiry(residency, 60.0)
-    expiry.begin()
+    rounds = expiry(residency, 60.0)
+    rounds.begin()
     residency.pin("c")
     for name in "abc":
         await ask(residency, name)
@@ -55,35 +55,35 @@ async def test_what_nobody_asks_for_goes_in_time(residency):
     await asyncio.sleep(60)
     assert residency.resident_names() == ["c"]
     assert residency.snapshot()["evictions"][0]["reason"] == "idle for longer than its time to live"
-    await expiry.end()
+    await rounds.end()
 
 
 async def test_an_archive_in_use_stays(residency):
-    expiry = Expiry(residency, 60.0)
-    expiry.begin()
+    rounds = expiry(residency, 60.0)
+    rounds.begin()
     lease = await residency.lease("a", 5.0)
     await asyncio.sleep(600)
     assert residency.resident_names() == ["a"]
     lease.release()
     await asyncio.sleep(80)
     assert residency.resident_names() == []
-    await expiry.end()
+    await rounds.end()
 
 
 async def test_without_a_time_to_live_nothing_looks(residency):
     before = asyncio.all_tasks()
-    expiry = Expiry(residency, None)
-    expiry.begin()
+    rounds = expiry(residency, None)
+    rounds.begin()
     assert asyncio.all_tasks() == before
-    await expiry.end()
+    await rounds.end()
 
 
 async def test_after_the_end_nothing_leaves(residency):
-    expiry = Expiry(residency, 60.0)
-    expiry.begin()
+    rounds = expiry(residency, 60.0)
+    rounds.begin()
     await ask(residency, "a")
-    await expiry.end()
-    await expiry.end()
+    await rounds.end()
+    await rounds.end()
     await asyncio.sleep(600)
     assert residency.resident_names() == ["a"]
 
@@ -97,10 +97,10 @@ async def test_a_long_life_is_looked_at_twice_a_minute_and_a_short_one_more_ofte
             self.count += 1
 
     counting = Counting()
-    expiry = Expiry(counting, ttl_s)
-    expiry.begin()
+    rounds = expiry(counting, ttl_s)
+    rounds.begin()
     await asyncio.sleep(10.3 if ttl_s < 60 else 15.1)
     assert counting.count == looks
     await asyncio.sleep(60)
     assert counting.count > looks
-    await expiry.end()
+    await rounds.end()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.lifespan.memory_rounds import MemoryRounds
+from server.lifespan.memory_rounds import memory_rounds
 
 
 @pytest.mark.looptime
@@ -14,7 +14,7 @@ async def test_it_looks_now_and_then_until_its_end():
     async def look():
         looks.append(asyncio.get_running_loop().time())
 
-    rounds = MemoryRounds(look, pause_s=30.0)
+    rounds = memory_rounds(look)
     rounds.begin()
     await asyncio.sleep(100.0)
     assert looks == [30.0, 60.0, 90.0]

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from server.lifespan.prefetching import FEW, PAUSE_S, Prefetching
+from server.lifespan.prefetching import FEW, PAUSE_S, prefetching
 from server.lifespan.process import Life
 from server.lifespan.with_tiers import with_tiers
 
@@ -27,13 +27,13 @@ class Looker:
 
 async def test_it_looks_again_and_again_and_says_whether_the_server_is_idle():
     looker, running = Looker(), 0
-    prefetching = Prefetching(looker, lambda: running)
+    rounds = prefetching(looker, lambda: running)
     began = asyncio.get_running_loop().time()
-    prefetching.begin()
+    rounds.begin()
     await asyncio.sleep(1.5 * PAUSE_S)
     running = FEW + 1
     await asyncio.sleep(PAUSE_S)
-    await prefetching.end()
+    await rounds.end()
     await asyncio.sleep(10 * PAUSE_S)
     assert looker.looks == [(began + PAUSE_S, True), (began + 2 * PAUSE_S, False)]
 
@@ -41,11 +41,11 @@ async def test_it_looks_again_and_again_and_says_whether_the_server_is_idle():
 async def test_a_bug_in_it_is_logged_and_it_goes_on(caplog):
     looker = Looker()
     looker.fails = True
-    prefetching = Prefetching(looker, lambda: 0)
-    prefetching.begin()
+    rounds = prefetching(looker, lambda: 0)
+    rounds.begin()
     with caplog.at_level(logging.ERROR):
         await asyncio.sleep(2.5 * PAUSE_S)
-    await prefetching.end()
+    await rounds.end()
     assert len(looker.looks) == 2
     assert [record.getMessage() for record in caplog.records] == ["prefetching failed, and goes on"] * 2
 
