@@ -31,10 +31,10 @@ from server.domain.ports import BudgetByDevice, Engine, EngineLifecycle
 from server.engines.completion import complete
 from server.engines.devices import budgets, host_memory_bytes
 from server.jobs.async_jobs import AsyncJobs
-from server.lifespan.expiry import Expiry
-from server.lifespan.memory_rounds import MemoryRounds
+from server.lifespan.expiry import expiry
+from server.lifespan.memory_rounds import memory_rounds
 from server.lifespan.order import Order, Wishes
-from server.lifespan.prefetching import Prefetching
+from server.lifespan.prefetching import prefetching
 from server.lifespan.process import Life, Listener, listen, live
 from server.lifespan.welcome import welcome
 from server.lifespan.with_access_log import with_access_log
@@ -104,6 +104,7 @@ def compose(settings: Settings, clock: Clock) -> House:
     engine, lifecycle = _engine(kind, settings, clock, gpus)
     metrics.watch(response_cache_levels(lifecycle.describe))
     residency = Residency(engine, source, memory, clock, part_options.residency(settings), told, lifecycle, host)
+    source.share_disk_with(residency.disk)
     admission = Admission(settings.max_in_flight)
     addresses = AddressBook(registered, default_model(settings))
     models = ModelControl(residency, source, registered, addresses)
@@ -120,8 +121,7 @@ def compose(settings: Settings, clock: Clock) -> House:
         residency,
         models,
         admission,
-        Expiry(residency, part_options.shortest_ttl(settings)),
-        MemoryRounds(residency.look),
+        (expiry(residency, part_options.shortest_ttl(settings)), memory_rounds(residency.look)),
     )
     access_log = _access_log(settings, metrics)
     dispatcher = Dispatcher(
@@ -157,11 +157,11 @@ def compose(settings: Settings, clock: Clock) -> House:
         jobs=jobs,
     )
     life = Life(order.begin, order.drain, order.end)
-    prefetching = Prefetching(prefetcher, lambda: admission.running) if prefetcher else None
+    guessing = prefetching(prefetcher, lambda: admission.running) if prefetcher else None
     return House(
         app=build_app(parts),
         metrics_app=metrics_app(metrics),
-        life=with_access_log(with_tiers(with_jobs(life, jobs), host, prefetching), access_log),
+        life=with_access_log(with_tiers(with_jobs(life, jobs), host, guessing), access_log),
         memory=memory,
         engine_kind=kind,
         names=source.names,

@@ -132,7 +132,16 @@ class DeviceFull(CapacityError):
 
 
 class DiskFull(CapacityError):
-    """No room left to fetch or unpack an archive."""
+    """No room left to fetch or unpack an archive.
+
+    `missing_bytes`: how much less would have to be in use, where that is known; 0 where it is not. `is_hopeless`: it
+    would not fit an empty disk cache either.
+    """
+
+    def __init__(self, said: str, missing_bytes: int = 0, *, is_hopeless: bool = False) -> None:
+        super().__init__(said)
+        self.missing_bytes = missing_bytes
+        self.is_hopeless = is_hopeless
 
 
 class NotReady(CapacityError):

@@ -101,6 +101,10 @@ class ArchiveSource(Protocol):
         """The staged archive if its content was verified recently; never blocks. `None` means: call `stage`."""
         ...
 
+    def claim(self, name: str) -> StagedArchive | None:
+        """Like `current`, for who may be about to load it: its files stay on disk for a moment."""
+        ...
+
     async def stage(self, name: str) -> StagedArchive:
         """Verify, fetch and unpack what is missing; single flight per name; returns the current content.
 
@@ -108,6 +112,7 @@ class ArchiveSource(Protocol):
 
         Raises:
             ArchiveNotFound, InvalidArchive, UnsupportedModel, DiskFull, StoreUnavailable.
+            NotReady: everybody who wanted it had given up while it waited for room on disk.
         """
         ...
 

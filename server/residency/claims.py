@@ -15,29 +15,41 @@ Room that is coming back is kept for those who came first. Where that takes long
 fits at once may pass them, a few times altogether: so a large archive keeps nobody waiting for minutes, and is not
 starved by small ones. Patient claims and orders come after all others and disturb nobody.
 
+However many wait, a pass looks only at those in front: once `MOST_SHORT` of them wait for room, more than can be loaded
+soon, nobody behind them may have anything evicted, and what is free is theirs. Two exceptions are left. Who needs no
+room at all, since others hold every step of theirs, is found wherever they wait (`whole.py`). And who is so small as to
+fit beside all of those in front, or may pass them, is found as soon as they are among them.
+
 A group at its quota lets archives of its own go, by the same rules; who waits for that keeps no other group waiting.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
+from typing import Final
 
-from server.domain.errors import DeviceFull
-from server.domain.model import Device, StagedArchive, Step, StepDigest
+from server.domain.model import StagedArchive, Step, StepDigest
 from server.residency.candidates import Reach, candidates
 from server.residency.house import MOST_CONSIDERED, House, Reasons
 from server.residency.ledger import Room, add, fits, shortage
-from server.residency.quotas import GroupRoom, over_quota
+from server.residency.quotas import GroupRoom
 from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.refusal import refuse, refused_as_too_large
 from server.residency.states import ArchiveState
 from server.residency.victims import choose
+
+MOST_SHORT: Final = 16
+"""Claims that wait for room before a pass ends, and in each group with a quota those that wait for that."""
+MOST_WAITING: Final = 4 * MOST_SHORT
+"""The same, those counted too whose own steps are being unloaded just now."""
 
 
 def settle_claims(house: House) -> Collection[StepDigest]:
     """One pass, where anybody wants room or has to leave. Returns the steps to keep although no archive holds them."""
     inventory = house.inventory
+    house.waiting.is_cut = False
     is_over = house.overdrawn or inventory.ledger.is_over
-    has_stalled = any(record.is_stalled for record in inventory.in_state(ArchiveState.LOADING))
+    has_stalled = inventory.stalled and any(each.is_stalled for each in inventory.in_state(ArchiveState.LOADING))
     if house.waiting.queue or is_over or has_stalled or inventory.is_any(ArchiveState.DRAINING):
         return Claims(house).settle()
     return ()
@@ -71,22 +83,45 @@ class Claims:
         self._groups: dict[str, GroupRoom] = {}
         self._group_claims: dict[str, dict[StepDigest, Step]] = {}
         """By group: the steps of those who wait for the group's own room."""
+        self._seen: set[str] = set()
+        self._waiting = 0
+        """How many were looked at and have to wait."""
+        self._short = 0
+        """How many of them wait for room, not just for their own steps to be gone."""
+        self._group_waiting: dict[str, int] = {}
 
     def settle(self) -> Collection[StepDigest]:
         """Serve every claim that can be served, and make room for those that cannot yet."""
         self._pay_back()
-        for record in self._inventory.in_state(ArchiveState.LOADING):
+        for record in self._inventory.in_state(ArchiveState.LOADING) if self._inventory.stalled else ():
             for step in record.steps:
                 if step.extra is not None and record.state is ArchiveState.LOADING:
                     self._retry(record, step, step.extra)
-        for archive in self._house.waiting.in_turn():
-            present = self._inventory.archives.get(archive.key)
-            if present is not None and present.state is ArchiveState.RESIDENT:
-                # It drained for somebody who does not need it any more.
-                self._house.grant(self._house.waiting.dismiss(archive.key), present, "resident")
-            elif present is None and self._may_ever_fit(archive) and self._has_group_room(archive):
-                self._claim(archive)
+        waiting = self._house.waiting
+        for archive in waiting.in_turn(self._is_line_open):
+            self._serve(archive)
+            if self._slots <= 0 and (self._short >= MOST_SHORT or self._waiting >= MOST_WAITING):
+                waiting.is_cut = waiting.is_urgent(archive.key)
+                break
+        for archive in waiting.whole_in_turn():  # however far behind
+            self._serve(archive)
         return self._kept
+
+    def _serve(self, archive: StagedArchive) -> None:
+        """Look at one claim, once."""
+        if archive.key in self._seen:
+            return
+        self._seen.add(archive.key)
+        present = self._inventory.archives.get(archive.key)
+        if present is not None and present.state is ArchiveState.RESIDENT:
+            # It drained for somebody who does not need it any more.
+            self._house.grant(self._house.waiting.dismiss(archive.key), present, "resident")
+        elif present is None and not refused_as_too_large(self._house, archive) and self._has_group_room(archive):
+            self._claim(archive)
+
+    def _is_line_open(self, group: str) -> bool:
+        """Whether to look at more archives of a group with a quota: not where many of them wait for that already."""
+        return self._group_waiting.get(group, 0) < MOST_SHORT
 
     def _pay_back(self) -> None:
         """A measurement above its prediction overdrew a device: idle archives leave until it is within budget."""
@@ -119,20 +154,6 @@ class Claims:
         else:
             self._blocked.append(record.archive.key)
 
-    def _may_ever_fit(self, archive: StagedArchive) -> bool:
-        """Refuse what is larger than a device's budget, or alone larger than its group's quota."""
-        total, budgets = self._inventory.total(archive), self._inventory.ledger.budgets
-        over = over_quota(budgets, total)
-        if over is not None:
-            self._refuse(archive, over, total[over])
-            return False
-        group = self._house.terms.of(archive.name).group
-        quota = self._house.terms.limits(group, budgets)
-        over = over_quota(quota, total) if quota is not None else None
-        if over is not None:
-            self._refuse(archive, over, total[over], quota, group)
-        return over is None
-
     def _has_group_room(self, archive: StagedArchive) -> bool:
         """Whether its group may take the archive now; if not, make room inside the group. Groups differ: no order."""
         group = self._house.terms.of(archive.name).group
@@ -149,8 +170,10 @@ class Claims:
             return True
         if still_lacking and is_first and not room.is_moving:  # the rest is pinned
             device = min(still_lacking)
-            self._refuse(archive, device, self._inventory.total(archive).get(device, 0), room.limits, group)
-        elif is_urgent:
+            refuse(self._house, archive, device, self._inventory.total(archive).get(device, 0), room.limits, group)
+            return False
+        self._group_waiting[group] = self._group_waiting.get(group, 0) + 1
+        if is_urgent:
             self._group_claims.setdefault(group, {}).update({step.digest: step for step in archive.steps})
         return False
 
@@ -173,12 +196,14 @@ class Claims:
             add(self._pool, need)
             self._inventory.withdraw(archive, self._outlook)
             total = self._inventory.total(archive)
-            self._refuse(archive, min(short), total[min(short)])  # the rest is pinned
+            refuse(self._house, archive, min(short), total[min(short)])  # the rest is pinned
         elif is_urgent and can_begin and self._may_pass(own):
             for key in self._blocked:
                 self._house.waiting.passed(key)
             self._admit(archive)
         else:
+            self._waiting += 1
+            self._short += not self._inventory.is_unloading(archive)
             self._wait(archive.key, own, is_covered=is_covered, is_urgent=is_urgent)
 
     def _may_pass(self, own: AbstractSet[StepDigest]) -> bool:
@@ -203,15 +228,6 @@ class Claims:
         else:  # what it shares with those who leave has to make room for those before it
             present, loose = self._inventory.steps, self._inventory.loose
             self._beyond_reach |= {each for each in own if each not in present or each in loose}
-
-    def _refuse(
-        self, archive: StagedArchive, device: Device, needed: int, quota: Room | None = None, group: str = ""
-    ) -> None:
-        """Say that the archive does not fit: into the device, or into the quota of its group."""
-        budget = (quota or self._inventory.ledger.budgets)[device]
-        said = f"that is the quota of group {group!r} there" if quota is not None else ""
-        error = DeviceFull(archive.name, device, needed, budget, said)
-        self._house.serve_old_or_refuse(self._house.waiting.dismiss(archive.key), archive, error)
 
     def _admit(self, archive: StagedArchive) -> None:
         add(self._free, self._inventory.need(archive), sign=-1)

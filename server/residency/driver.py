@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 MOST_DEFERRED: Final = 100
 """Steps that may wait to go one tier down. On a server that never comes to rest more of them go beside the loads."""
+MANY: Final = 100
+"""Archives in the queue from which on the source is told once in `RETAIN_S` seconds what to retain."""
+RETAIN_S: Final = 0.25
 
 
 class Driver:
@@ -61,6 +64,7 @@ class Driver:
         self._is_telling = False
         self._demoted: dict[StepDigest, Step] = {}
         self._seen_changes = 0
+        self._retaining: asyncio.TimerHandle | None = None
         self._seen_charges: dict[Device, int] = {}
         self.moved: Callable[[], None] = lambda: None
         """Called after a step came into memory or left it."""
@@ -186,8 +190,7 @@ class Driver:
         changes = inventory.changes + waiting.changes
         if changes != self._seen_changes:
             self._seen_changes = changes
-            queued = {step.digest for archive in waiting.queue.values() for step in archive.steps}
-            self._source.retain(queued.union(inventory.steps))
+            self._retain()
             if inventory.steps:
                 self.is_empty.clear()
             else:
@@ -198,6 +201,20 @@ class Driver:
                 self._observer.charged(device, charged, inventory.ledger.budgets.get(device, 0))
         if self._demoted:
             self._demote()
+
+    def _retain(self) -> None:
+        """Where very many wait, the source is not told of each: what was handed out it keeps for a while anyway."""
+        if len(self.planner.house.waiting.queue) < MANY:
+            self._retain_now()
+        elif self._retaining is None:
+            self._retaining = asyncio.get_running_loop().call_later(RETAIN_S, self._retain_now)
+
+    def _retain_now(self) -> None:
+        if self._retaining is not None:
+            self._retaining.cancel()
+            self._retaining = None
+        house = self.planner.house
+        self._source.retain(house.waiting.steps.keys() | house.inventory.steps.keys())
 
     def _demote(self) -> None:
         """What left goes one tier down, as soon as nobody's load needs the disk: it may have to be read."""

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from server.domain.disk_need import DiskNeed
 from server.domain.errors import RoundhouseError
 from server.domain.model import Footprint, StagedArchive, Step, StepDigest
 from server.residency.records import ArchiveRecord
@@ -167,6 +168,14 @@ class TimePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskNeeded:
+    """An archive cannot be staged beside the files of those that are in memory."""
+
+    at: float
+    need: DiskNeed
+
+
+@dataclass(frozen=True, slots=True)
 class RenewalWanted:
     """Restart the engine as soon as no lease is out, and load again what was there."""
 
@@ -213,6 +222,7 @@ Event: TypeAlias = (
     | Unpinned
     | TermsSaid
     | TimePassed
+    | DiskNeeded
     | RenewalWanted
     | RenewalCalledOff
     | EngineRenewed

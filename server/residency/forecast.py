@@ -6,8 +6,9 @@ come back, and counts nothing for turning one away: an unknown archive gets the 
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
+from math import inf
 from typing import Final
 
 from server.domain.model import StagedArchive, Step, StepDigest
@@ -17,6 +18,9 @@ from server.residency.ledger import add, fits
 from server.residency.states import ArchiveState, StepState
 
 SHORTEST_S: Final = 1.0
+MANY: Final = 64
+"""Archives in the queue from which on its loads are summed up once in `KEPT_S` seconds, not for each prediction."""
+KEPT_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,29 @@ class Wait:
         return self.is_known and 0.0 < margin * left_s < self.learned_s
 
 
+@dataclass(slots=True)
+class QueueLoads:
+    """A long queue, summed up at a time (monotonic s)."""
+
+    at: float = -inf
+    total_s: float = 0.0
+    before_key: dict[str, float] = field(default_factory=dict)
+    loads: dict[StepDigest, tuple[float, float]] = field(default_factory=dict)
+    """Of each step: the seconds of all loads before its own, and its own."""
+
+    def add(self, digest: StepDigest, seconds: float) -> None:
+        """One more load; a step is loaded once."""
+        if digest not in self.loads:
+            self.loads[digest] = self.total_s, seconds
+            self.total_s += seconds
+
+    def before(self, key: str, own: Collection[StepDigest]) -> float:
+        """Seconds of all loads before this archive's, but for its own steps."""
+        before_s = self.before_key.get(key, self.total_s)
+        shared = [self.loads[digest] for digest in own if digest in self.loads]
+        return before_s - sum(seconds for since, seconds in shared if since < before_s)
+
+
 class Forecast:
     """Predicts waits. `elapsed_s` tells how long a step has been loading."""
 
@@ -40,6 +67,7 @@ class Forecast:
         self._house = house
         self._footprints = footprints
         self._elapsed_s = elapsed_s
+        self._queue = QueueLoads()
 
     def retry_after_s(self, archive: StagedArchive | None) -> float:
         """Seconds until the archive may be resident, at least 1. `None`: it is still being staged."""
@@ -53,13 +81,35 @@ class Forecast:
         learned = [self._rest_s(step, self._footprints.learned_load_s(step) or 0.0) for step in missing]
         guessed = [self._rest_s(step, self._footprints.predict_load_s(step)) for step in missing]
         known = [self._footprints.learned_load_s(step) is not None for step in missing]
-        before_s = sum(self._loads_before(archive, own)) / parallel
+        before_s = self._before_s(archive, own) / parallel
         drain_s = 0.0 if archive.key in inventory.archives else self._drain_s(archive)
         return Wait(
             learned_s=max(before_s, drain_s) + _side_by_side(learned, parallel),
             guessed_s=max(before_s, drain_s) + _side_by_side(guessed, parallel),
             is_known=all(known),
         )
+
+    def _before_s(self, archive: StagedArchive, own: Collection[StepDigest]) -> float:
+        house = self._house
+        is_long = archive.key not in house.inventory.archives and len(house.waiting.queue) >= MANY
+        if not is_long:
+            return sum(self._loads_before(archive, own))
+        if not self._queue.at <= house.at < self._queue.at + KEPT_S:
+            self._sum_up()
+        return self._queue.before(archive.key, own)
+
+    def _sum_up(self) -> None:
+        """The learned seconds of all that loads or waits, and of what is before each archive in the queue."""
+        self._queue = queue = QueueLoads(at=self._house.at)
+        moving = [*self._house.inventory.in_flight()]
+        moving += [step for step in self._house.inventory.planned.values() if self._house.is_awaited(step)]
+        for step in moving:
+            queue.add(step.step.digest, self._rest_s(step.step, self._footprints.learned_load_s(step.step) or 0.0))
+        for each in self._house.waiting.in_turn():
+            queue.before_key[each.key] = queue.total_s
+            for own in each.steps if self._house.waiting.is_urgent(each.key) else ():
+                if not self._is_resident(own.digest):
+                    queue.add(own.digest, self._footprints.learned_load_s(own) or 0.0)
 
     def _loads_before(self, archive: StagedArchive, own: Collection[StepDigest]) -> Iterable[float]:
         """Learned seconds of every load that is under way or begins before the archive's."""

@@ -29,10 +29,11 @@ class House:
     def __init__(self, budgets: Mapping[Device, int], predict: Predict, options: ResidencyOptions) -> None:
         self.options = options
         self.inventory = Inventory(budgets, predict)
-        self.waiting = WaitingRoom()
         self.policy = POLICIES[options.policy]()
         self.pins: set[str] = set()
         self.terms = TermsBook(replace(options.tariff, time_to_live_s=options.time_to_live_s))
+        self.waiting = WaitingRoom(self.inventory.is_held, self._quota_group_of)
+        self.inventory.on_held = self.waiting.whole.held
         self.overdrawn: set[str] = set()
         """Groups that a measurement may have brought over their quota."""
         self.asked: set[str] = set()
@@ -207,6 +208,11 @@ class House:
             if all(self._is_gone(record) for record in records):
                 del self.tickets[ticket]
                 self.commands.append(Gone(ticket))
+
+    def _quota_group_of(self, name: str) -> str:
+        """The archive's group, where that has a quota."""
+        group = self.terms.of(name).group
+        return group if self.terms.limits(group, self.inventory.ledger.budgets) is not None else ""
 
     def _last_used(self, name: str) -> float | None:
         record = self.inventory.leasable.get(name)

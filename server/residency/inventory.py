@@ -30,6 +30,12 @@ class Inventory:
         """Steps that no staying archive holds: their memory is on its way back."""
         self.planned: dict[StepDigest, StepRecord] = {}
         """Charged, and not yet being loaded, in the order of admission."""
+        self.stalled: dict[StepDigest, StepRecord] = {}
+        """Steps that wait for more room than was predicted."""
+        self.may_complete = True
+        """Whether an archive may have all its steps that was not asked about it since."""
+        self.on_held: Callable[[StepDigest], None] = lambda _: None
+        """Called when an archive holds a step that none held."""
         self.changes = 0
         """Counts how often the set of present steps, or what one of them asks for, changed."""
         self.admissions = 0
@@ -129,6 +135,10 @@ class Inventory:
         """Whether a step that is present calls this one."""
         return bool(self._callers.get(digest))
 
+    def is_held(self, digest: StepDigest) -> bool:
+        """Whether an archive that stays holds the step."""
+        return digest in self.steps and digest not in self.loose
+
     # Changes
 
     def admit(self, archive: StagedArchive, at: float) -> ArchiveRecord:
@@ -218,6 +228,7 @@ class Inventory:
         free = self.ledger.free()
         charged = self.ledger.budgeted([self.ledger.charge_of(record.step.digest)])
         record.extra = {device: max(0, free[device]) + amount for device, amount in charged.items()}
+        self.stalled[record.step.digest] = record
         self.move(record, StepMove.RETRY)
 
     def grow(self, record: StepRecord, extra: Room) -> None:
@@ -227,6 +238,7 @@ class Inventory:
         add(charged, extra)
         self.ledger.charge(record.step.digest, Footprint(charged, mapped=before.mapped))
         record.extra = None
+        self.stalled.pop(record.step.digest, None)
         self.changes += 1
 
     def start(self, record: StepRecord, at: float) -> None:
@@ -240,6 +252,7 @@ class Inventory:
         record.move(move)
         self.planned.pop(digest, None)
         self._loading.discard(digest)
+        self.may_complete = self.may_complete or record.state is StepState.RESIDENT
         if record.state is StepState.PLANNED:
             self.planned[digest] = record
         elif record.state is StepState.LOADING:
@@ -251,6 +264,7 @@ class Inventory:
         self._by_state[record.state].pop(record.archive.key, None)
         record.move(move)
         self._by_state[record.state][record.archive.key] = record
+        self.may_complete = self.may_complete or record.state is ArchiveState.LOADING
 
     def _footprint(self, step: Step) -> Footprint:
         return self.ledger.charge_of(step.digest) if step.digest in self.steps else self.predict(step)
@@ -274,6 +288,7 @@ class Inventory:
         digest = record.step.digest
         del self.steps[digest]
         self.loose.pop(digest, None)
+        self.stalled.pop(digest, None)
         charge = self.ledger.charge_of(digest)
         self.ledger.release(digest)
         self._files_changed(record, charge)
@@ -288,7 +303,8 @@ class Inventory:
         step.holders += 1
         if step.holders == 2:
             self._sharing_changed(step)
-        self.loose.pop(step.step.digest, None)
+        if self.loose.pop(step.step.digest, None) is not None:
+            self.on_held(step.step.digest)
 
     def _files_changed(self, step: StepRecord, *footprints: Footprint) -> None:
         """The step maps other files than before: that matters to whoever shares one of them with it alone."""

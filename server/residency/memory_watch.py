@@ -12,6 +12,7 @@ from typing import Any, Final
 from server.domain.clock import Clock
 from server.domain.model import Device, StepDigest
 from server.domain.sighting import Sighting
+from server.residency.baseline import Baseline
 from server.residency.house import House
 from server.residency.leak import LeakWatch, Observation
 from server.residency.ledger import Ledger, Room, add
@@ -48,6 +49,7 @@ class MemoryWatch:
         self._on_leak = on_leak
         self._watches: dict[Device, LeakWatch] = {}
         self._overhead: dict[Device, int] = {}
+        self._baselines: dict[Device, Baseline] = {}
         self._looking: asyncio.Task[None] | None = None
 
     def look_soon(self) -> None:
@@ -72,15 +74,21 @@ class MemoryWatch:
         expected = self._expected(sighting.steps)
         now = self._clock.now()
         for device, held in sighting.held.items():
-            self._overhead[device] = overhead = sighting.overhead.get(device, 0)
+            overhead = sighting.overhead.get(device, 0)
             seen = Observation(now, expected.get(device, 0), held - overhead, sighting.is_disturbed)
-            self._observer.observed(device, seen.expected_bytes, seen.observed_bytes, self._add(device, seen))
+            is_leaking = self._add(device, seen)
+            baseline = self._baselines.setdefault(device, Baseline())
+            baseline.add(seen, overhead, is_leaking=is_leaking)
+            self._overhead[device] = overhead + baseline.shift_bytes
+            observed = seen.observed_bytes - baseline.shift_bytes
+            self._observer.observed(device, seen.expected_bytes, observed, is_leaking)
         return True
 
     def forget(self) -> None:
         """The engine is a new one."""
         self._watches.clear()
         self._overhead.clear()
+        self._baselines.clear()
 
     def facts(self) -> dict[Device, dict[str, Any]]:
         """The last comparison of each device, and the ones before it in short. JSON-ready."""
@@ -108,11 +116,11 @@ class MemoryWatch:
         return dict(together.charged())
 
     def _facts(self, device: Device, watch: LeakWatch, now: float) -> dict[str, Any]:
-        last = watch.recent[-1]
+        last, shift = watch.recent[-1], self._baselines[device].shift_bytes
         return {
             "expected_bytes": last.expected_bytes,
-            "observed_bytes": last.observed_bytes,
-            "drift_bytes": last.drift_bytes,
+            "observed_bytes": last.observed_bytes - shift,
+            "drift_bytes": last.drift_bytes - shift,
             "observed_s_ago": round(now - last.at, 3),
             "overhead_bytes": self._overhead[device],
             "leaked_bytes": watch.leaked_bytes,
@@ -121,7 +129,7 @@ class MemoryWatch:
                 {
                     "s_ago": round(now - each.at, 3),
                     "expected_bytes": each.expected_bytes,
-                    "observed_bytes": each.observed_bytes,
+                    "observed_bytes": each.observed_bytes - shift,
                     "is_disturbed": each.is_disturbed,
                 }
                 for each in reversed(watch.recent)

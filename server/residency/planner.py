@@ -37,13 +37,14 @@ from typing import Any, Final
 
 from server.domain.errors import DeviceFull, EngineLost, NotLoaded, NotReady, RoundhouseError
 from server.domain.model import Device, StepDigest
+from server.residency import disk_room, foreseen, renewal, wishes
 from server.residency import events as e
-from server.residency import foreseen, renewal, wishes
 from server.residency.claims import settle_claims
 from server.residency.house import House
 from server.residency.inventory import Predict
 from server.residency.options import ResidencyOptions
 from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.refusal import refused_as_too_large
 from server.residency.states import ArchiveState, StepMove, StepState
 
 LOST_WHILE_LOADING: Final = "the engine died while it loaded this archive"
@@ -61,6 +62,7 @@ class Planner:
         self._inventory = self.house.inventory
         self._waiting = self.house.waiting
         self._is_pressed = False
+        self._is_settled = False
 
     # The hot path
 
@@ -89,9 +91,11 @@ class Planner:
     def handle(self, event: e.Event) -> list[e.Command]:
         """Apply one event. Returns what is to be done, in order. Raises Bug when the event cannot be."""
         self.house.at = event.at
-        wishes.void_late_orders(self.house)
+        self._is_settled = False
+        is_less_wanted = wishes.void_late_orders(self.house)
         RULES[type(event)](self, event)
-        self._settle()
+        if is_less_wanted or not self._is_settled:
+            self._settle()
         commands, self.house.commands = self.house.commands, []
         return commands
 
@@ -108,8 +112,20 @@ class Planner:
         elif failure is not None and self.house.renewal is None:
             self.house.serve_old_or_refuse([event.waiter], event.archive, failure)
         else:
-            is_coming = record is not None and record.state is ArchiveState.LOADING
-            self._waiting.join(event.waiter, event.archive, is_queued=not is_coming, is_patient=event.is_patient)
+            self._let_wait(event, record)
+
+    def _let_wait(self, event: e.Wanted, record: ArchiveRecord | None) -> None:
+        key, is_coming = event.archive.key, record is not None and record.state is ArchiveState.LOADING
+        is_known = is_coming or key in self._waiting.queue
+        was_urgent = self._waiting.is_urgent(key)
+        self._waiting.join(event.waiter, event.archive, is_queued=not is_coming, is_patient=event.is_patient)
+        is_urgent = self._waiting.is_urgent(key)
+        if is_known:  # one more who waits for the same changes nothing, unless it makes it urgent
+            self._is_settled = self._is_pressed and is_urgent == was_urgent
+        elif record is not None or self.house.renewal is not None:
+            return
+        elif not refused_as_too_large(self.house, event.archive):
+            self._is_settled = is_urgent and self._waiting.is_cut and not self._waiting.whole.has(key)
 
     def _gave_up(self, event: e.GaveUp) -> None:
         key = self._waiting.leave(event.waiter)
@@ -244,6 +260,9 @@ class Planner:
 
     def _complete(self) -> None:
         """Archives whose steps are all resident are resident."""
+        if not self._inventory.may_complete:
+            return
+        self._inventory.may_complete = False
         for record in self._inventory.in_state(ArchiveState.LOADING):
             if all(step.state is StepState.RESIDENT for step in record.steps):
                 self.house.arrive(record)
@@ -274,14 +293,16 @@ class Planner:
             self.house.commands.append(e.Load(step.step, step.losses))
 
     def _has_stalled(self) -> bool:
-        return any(record.is_stalled for record in self._inventory.in_state(ArchiveState.LOADING))
+        return bool(self._inventory.stalled) and any(
+            record.is_stalled for record in self._inventory.in_state(ArchiveState.LOADING)
+        )
 
 
 def _of_house(rule: Callable[[House, Any], None]) -> Callable[[Planner, Any], None]:
     return lambda planner, event: rule(planner.house, event)
 
 
-HOUSE_RULES: Final = {**renewal.RULES, **wishes.RULES, **foreseen.RULES}
+HOUSE_RULES: Final = {**renewal.RULES, **wishes.RULES, **foreseen.RULES, **disk_room.RULES}
 """Rules in files of their own, which need the house alone."""
 RULES: Final[Mapping[type[Any], Callable[[Planner, Any], None]]] = {
     e.Wanted: Planner._wanted,

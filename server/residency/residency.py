@@ -15,6 +15,7 @@ from server.domain.part import Part
 from server.domain.ports import ArchiveSource, Engine, EngineLifecycle
 from server.residency import events as e
 from server.residency.decision_report import explained
+from server.residency.disk_tenant import DiskRoom
 from server.residency.driver import Driver
 from server.residency.engine_upkeep import EngineUpkeep
 from server.residency.footprint import Footprints
@@ -67,6 +68,8 @@ class Residency:
         )
         self.raising = Raising(self._planner.house, self._staging, self._driver, kept, clock)
         """For whoever guesses what will be asked for."""
+        self.disk = DiskRoom(self._driver, self._staging, clock.now)
+        """For the store, to ask for room on disk."""
         forecast = Forecast(self._planner.house, self._footprints, self._driver.loader.elapsed_s)
         self._leasing = Leasing(self._driver, self._staging, forecast, self._observer, clock, self._options)
         self._upkeep = EngineUpkeep(lifecycle, self._driver, clock, self._observer, self._options)

@@ -28,6 +28,7 @@ def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock, passing: Ma
     + `loading_bytes` (`passing`: what loads hold for a moment above their charge).
     """
     now, to_wall = clock.now(), clock.wall() - clock.now()
+    waiters = house.waiting.counts()
     records = sorted(house.inventory.archives.values(), key=lambda record: record.archive.key)
     failed = house.failures.remembered(now)
     return {
@@ -46,7 +47,7 @@ def snapshot(house: House, stale: Mapping[str, Stale], clock: Clock, passing: Ma
         "eviction_order": _eviction_order(house),
         "pinned": sorted(house.pins),
         "waiting": [
-            {"archive": archive.name, "version": archive.version, "waiters": house.waiting.counts()[archive.key]}
+            {"archive": archive.name, "version": archive.version, "waiters": waiters[archive.key]}
             for archive in house.waiting.wanted()
         ],
         "failures": [

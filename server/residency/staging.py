@@ -1,6 +1,7 @@
 """Staging for many callers: one flight per name, which goes on when a caller gives up."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from server.domain.clock import Clock
@@ -28,6 +29,7 @@ class Staging:
         self._clock = clock
         self._recheck_s = recheck_s
         self._flights: dict[str, asyncio.Task[StagedArchive]] = {}
+        self._callers: Counter[str] = Counter()
         self.stale: dict[str, Stale] = {}
 
     def is_stale(self, name: str) -> bool:
@@ -41,11 +43,24 @@ class Staging:
         self.stale = {other: stale for other, stale in self.stale.items() if now < stale.until}
         self.stale[name] = Stale(error, now + self._recheck_s)
 
-    async def stage(self, name: str) -> StagedArchive:
-        """The current content of the archive. Raises as `ArchiveSource.stage`."""
-        archive = self._source.current(name)
+    def is_abandoned(self, name: str) -> bool:
+        """Whether it is being staged, and everybody who wanted it has left."""
+        return name in self._flights and not self._callers[name]
+
+    async def stage(self, name: str, *, is_wanted: bool = True) -> StagedArchive:
+        """The current content of the archive. Raises as `ArchiveSource.stage`.
+
+        `is_wanted`: somebody needs it, as opposed to may need it later.
+        """
+        archive = self._source.claim(name)
         if archive is None:
-            archive = await asyncio.shield(self._flight(name))
+            self._callers[name] += is_wanted
+            try:
+                archive = await asyncio.shield(self._flight(name))
+            finally:
+                self._callers[name] -= is_wanted
+                if not self._callers[name]:
+                    del self._callers[name]
         self.stale.pop(name, None)
         return archive
 

@@ -4,9 +4,12 @@ Some can wait longer than others. A *patient* waiter (a job) and an *order* (con
 wait for it, so that it is there when they come back) come after everybody else, and disturb nobody: see `claims.py`.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
-from server.domain.model import StagedArchive
+from server.domain.model import StagedArchive, StepDigest
+from server.residency.lines import Lines
+from server.residency.whole import WholeOnes
 
 
 class WaitingRoom:
@@ -14,12 +17,27 @@ class WaitingRoom:
 
     `queue` holds the contents that wait for room, in the order in which they were first asked for. The waiters of
     content that is being loaded have left the queue, and are still here.
+
+    Nothing here that happens for an event goes through the whole queue.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        is_held: Callable[[StepDigest], bool] = lambda _: False,
+        group_of: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        """`is_held`: whether a step is in memory, or coming, and stays; `group_of` a name: who shares a line."""
         self.queue: dict[str, StagedArchive] = {}
+        self.whole = WholeOnes(is_held)
+        """Which of the queue need no room."""
+        self.steps: Counter[StepDigest] = Counter()
+        """The steps of all that is queued."""
+        self._group_of = group_of
+        self._lines = Lines()
         self.changes = 0
         """Counts how often the queue changed."""
+        self.is_cut = False
+        """Whether so many wait in front that the last pass looked at none of those who came last."""
         self.passes: dict[str, int] = {}
         """How many that came later were given room before a content that waits for room."""
         self.orders: dict[str, float] = {}
@@ -36,6 +54,7 @@ class WaitingRoom:
         self._key_of[waiter] = archive.key
         if is_patient:
             self._patient.add(waiter)
+        self._urgency_changed(archive.key)
 
     def order(self, archive: StagedArchive, until: float) -> None:
         """Have content loaded that nobody needs to wait for, if there is room for it before `until`."""
@@ -60,19 +79,20 @@ class WaitingRoom:
         self._patient.discard(waiter)
         self._waiters[key].remove(waiter)
         if self._waiters[key] or key in self.orders:
+            self._urgency_changed(key)
             return None
         self.dismiss(key)
         return key
 
     def board(self, key: str) -> None:
         """The content has room now; its waiters go on waiting for the load."""
-        del self.queue[key]
+        self._unqueue(key)
         self.passes.pop(key, None)
-        self.changes += 1
 
     def dismiss(self, key: str) -> Sequence[int]:
         """Everybody who waits for the key leaves, to be granted or refused. Returns them in the order of arrival."""
-        self.changes += self.queue.pop(key, None) is not None
+        if key in self.queue:
+            self._unqueue(key)
         self._archives.pop(key, None)
         self.orders.pop(key, None)
         self.passes.pop(key, None)
@@ -86,9 +106,16 @@ class WaitingRoom:
         """Somebody who came later was given room before this content."""
         self.passes[key] = self.passes.get(key, 0) + 1
 
-    def in_turn(self) -> Sequence[StagedArchive]:
-        """What waits for room: what is urgent, then the rest; each in order of arrival."""
-        return sorted(self.queue.values(), key=lambda archive: not self.is_urgent(archive.key))
+    def in_turn(self, is_open: Callable[[str], bool] = lambda _: True) -> Iterator[StagedArchive]:
+        """What waits for room: what is urgent, then the rest; each in order of arrival. Lazy.
+
+        A group's line ends where `is_open(group)` is false.
+        """
+        return self._lines.in_turn(is_open)
+
+    def whole_in_turn(self) -> Sequence[StagedArchive]:
+        """What waits, and needs no room, in the same order."""
+        return sorted(self.whole.now(), key=lambda archive: self._lines.turn_of(archive.key))
 
     def is_urgent(self, key: str) -> bool:
         """Whether somebody waits for this content who is not patient."""
@@ -96,7 +123,7 @@ class WaitingRoom:
 
     def has_urgent(self) -> bool:
         """Whether content that waits for room is urgent."""
-        return any(map(self.is_urgent, self.queue))
+        return self._lines.has_urgent()
 
     def is_awaited(self, key: str) -> bool:
         """Whether anybody waits for this content."""
@@ -115,4 +142,21 @@ class WaitingRoom:
         self._waiters.setdefault(archive.key, [])
         if is_queued and archive.key not in self.queue:
             self.queue[archive.key] = archive
+            self.steps.update(step.digest for step in archive.steps)
+            self.whole.enter(archive)
+            self._lines.enter(archive, self._group_of(archive.name), is_patient=True)
             self.changes += 1
+
+    def _unqueue(self, key: str) -> None:
+        archive = self.queue.pop(key)
+        for step in archive.steps:
+            self.steps[step.digest] -= 1
+            if not self.steps[step.digest]:
+                del self.steps[step.digest]
+        self.whole.leave(key)
+        self._lines.leave(key)
+        self.changes += 1
+
+    def _urgency_changed(self, key: str) -> None:
+        if key in self.queue:
+            self._lines.change(key, is_patient=not self.is_urgent(key))

@@ -19,10 +19,12 @@ def ordered(house: House, event: e.Ordered) -> None:
     house.waiting.order(event.archive, event.until)
 
 
-def void_late_orders(house: House) -> None:
-    """What was ordered and found no room in time is not loaded any more."""
-    for key in house.waiting.expire(house.at) if house.waiting.orders else ():
+def void_late_orders(house: House) -> bool:
+    """What was ordered and found no room in time is not loaded any more. Returns whether there was anything."""
+    late = house.waiting.expire(house.at) if house.waiting.orders else ()
+    for key in late:
         unwanted(house, key)
+    return bool(late)
 
 
 def unwanted(house: House, key: str) -> None:

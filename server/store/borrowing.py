@@ -19,6 +19,7 @@ from server.domain.model import StagedArchive
 from server.store.disk_cache import DiskCache
 from server.store.names import canonical
 from server.store.threads import StoreThreads
+from server.store.workspace import Workspace
 
 BringBase: TypeAlias = Callable[[str], AbstractAsyncContextManager[StagedArchive]]
 """Stages an archive of the store by its canonical name. Its steps lie there until the context ends, or longer."""
@@ -33,10 +34,11 @@ class UnmetNeed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Borrower:
-    """Who needs steps: an archive's key in the cache, and its name."""
+    """Who needs steps: an archive's key in the cache, its name, and where it is being laid out."""
 
     key: str
     name: str
+    workspace: Workspace
 
 
 class Borrowing:
@@ -52,7 +54,7 @@ class Borrowing:
 
     @asynccontextmanager
     async def steps(self, borrower: Borrower, needs: Needs) -> AsyncIterator[Borrowed]:
-        """Where each needed step lies. They stay there while the context lasts.
+        """Where each needed step lies. They stay there while the context, and the borrower's workspace, last.
 
         Raises:
             UnmetNeed: a base is missing, broken, or does not have the step; or archives need each other in a circle.
@@ -62,7 +64,7 @@ class Borrowing:
             found: dict[str, Path] = {}
             bases: dict[str, StagedArchive] = {}
             for model, need in needs.items():
-                folder = await self._placed(need)
+                folder = await self._placed(borrower, need)
                 if folder is None:
                     if need.archive not in bases:
                         bases[need.archive] = await self._base(borrower, model, need, lent)
@@ -70,8 +72,18 @@ class Borrowing:
                 found[model] = folder
             yield found
 
-    async def _placed(self, need: Need) -> Path | None:
-        return await self._threads.check(self._cache.placed, need.digest) if self._sharing else None
+    def is_awaited(self, base: str) -> bool:
+        """Whether anybody waits for this base."""
+        return base in self._awaits.values()
+
+    def borrowers(self, base: str) -> list[str]:
+        """The keys of those who wait for this base."""
+        return [key for key, awaited in self._awaits.items() if awaited == base]
+
+    async def _placed(self, borrower: Borrower, need: Need) -> Path | None:
+        if not self._sharing:
+            return None
+        return await self._threads.check(self._cache.placed, borrower.workspace, need.digest)
 
     async def _base(self, borrower: Borrower, model: str, need: Need, lent: AsyncExitStack) -> StagedArchive:
         wants = f"archive {borrower.name!r} needs the step {model!r} of {need.archive!r}"

@@ -3,7 +3,7 @@
 What is being fetched and unpacked lies in a `Workspace`, with its bytes reserved in the quota; finished steps are
 adopted from there. One lock covers "it is there already" and "this archive uses it", so that nothing is deleted in
 between; large deletions happen after it is released. What goes is decided in `disk_plan.py`.
-Everything but `get`, `touch`, `retain` and `new_workspace` blocks and belongs into a thread.
+Everything but `get`, `touch`, `claim`, `retain` and `new_workspace` blocks and belongs into a thread.
 """
 
 import itertools
@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from server.archive.weights import is_sealed
@@ -23,9 +24,10 @@ from server.domain.model import FileSha, StagedArchive, StepDigest
 from server.store import disk_files, faults
 from server.store.disk_files import Measured
 from server.store.disk_layout import DiskLayout
-from server.store.disk_ledger import Ledger
+from server.store.disk_ledger import Ledger, StepFiles
 from server.store.disk_lock import FolderLock
 from server.store.disk_plan import Plan, Record, plan
+from server.store.protected_files import ProtectedFiles, protected_files
 from server.store.protection import Protection
 from server.store.records import StagedRecord
 from server.store.weight_index import WeightIndex
@@ -101,6 +103,14 @@ class DiskCache:
         if key in self._archives:
             self._last_use[key] = next(self._ticks)
 
+    def claim(self, key: str) -> StagedArchive | None:
+        """Like `get`, for who may be about to load it: the steps stay for a while. Never waits for the disk."""
+        archive = self._archives.get(key)
+        if archive is None:
+            return None
+        digests = [step.digest for step in archive.steps]
+        return archive if self._protection.claim(lambda: digests if self._has(digests) else None) else None
+
     def retain(self, digests: Collection[StepDigest]) -> None:
         """Name the steps whose files must stay (all of them: an earlier call no longer counts)."""
         self._protection.retain(digests)
@@ -115,8 +125,8 @@ class DiskCache:
         self.touch(key)
         return archive
 
-    def placed(self, digest: StepDigest) -> Path | None:
-        """Where a sound step lies, which stays for a while; `None` where there is none.
+    def placed(self, workspace: Workspace, digest: StepDigest) -> Path | None:
+        """Where a sound step lies, which stays as long as the workspace; `None` where there is none.
 
         Staging uses it where it lies: one more link, soon removed, would change the times of files that it shares with
         the store, and all of them would be read again to be recognised.
@@ -124,7 +134,7 @@ class DiskCache:
         with self._lock:
             if not self._is_sound(digest):
                 return None
-            self._protection.hand_out([digest])
+            workspace.borrowed.add(digest)
         return self._layout.steps / digest
 
     def equal_file(self, digest: FileSha, size_bytes: int) -> Path | None:
@@ -175,13 +185,14 @@ class DiskCache:
         with faults.writing(name):
             with self._lock:
                 growth = needed_bytes - workspace.reserved_bytes
+                if growth <= 0:
+                    workspace.reserved_bytes = needed_bytes
+                    return
                 missing = growth - self._free_bytes(self._layout.root)
                 allowed = self._allowed(growth)
                 if missing > 0:
                     allowed = min(allowed, self._ledger.used_bytes - missing)
-                decision = plan(self._ledger, self._by_last_use(), self._protection.steps(), allowed)
-                self._require(decision, allowed, name, needed_bytes)
-                trash = self._carry_out(decision)
+                trash = self._make_way(name, allowed, needed_bytes)
                 workspace.reserved_bytes = needed_bytes
             _empty(trash)
 
@@ -199,7 +210,7 @@ class DiskCache:
             with self._lock:
                 arriving = {digest: measured for digest, measured in found.items() if not self._is_sound(digest)}
                 trash = [folder for digest in arriving for folder in self._discard(digest)]
-                trash += self._make_way(key, staged, arriving, workspace)
+                trash += self._displace(key, staged, arriving, workspace)
                 archive = self._place(staged, arriving)
                 self._layout.write(StagedRecord(key, archive, {digest: self._stamps[digest] for digest in found}))
                 self._remember(key, archive)
@@ -211,10 +222,22 @@ class DiskCache:
         """Drop an archive, and the steps that nobody else holds. Unknown keys are ignored."""
         with faults.writing(key):
             with self._lock:
-                leaving = self._record(key)
-                decision = plan(self._ledger, (), self._protection.steps(), sys.maxsize, leaving=leaving)
-                trash = self._carry_out(replace(decision, drop=(key,)))
+                trash = self._make_way(key, sys.maxsize, 0, leaving=self._record(key), drop=(key,))
             _empty(trash)
+
+    def could_hold(self, needed_bytes: int) -> bool:
+        """Whether so many bytes would fit an empty cache."""
+        if self._quota_bytes is not None:
+            return needed_bytes <= self._quota_bytes
+        reserved = sum(workspace.reserved_bytes for workspace in list(self._workspaces))
+        return needed_bytes <= self._free_bytes(self._layout.root) + self._ledger.used_bytes + reserved
+
+    def protected_files(self, lasting: Collection[Workspace]) -> ProtectedFiles:
+        """What could leave with the steps that are protected now, but for what `lasting` workspaces borrow."""
+        with self._lock:
+            borrowed: list[set[StepDigest]] = [workspace.borrowed for workspace in lasting]
+            busy = self._protection.handed_out().union(*self._borrowed())
+            return protected_files(self._ledger, self._protection.retained(), busy, set().union(*borrowed))
 
     def usage(self) -> Mapping[str, int | None]:
         """Figures for people: bytes in steps, bytes reserved for fetches, quota, archives, steps."""
@@ -227,17 +250,49 @@ class DiskCache:
                 "steps": len(self._ledger.steps),
             }
 
+    def _protected(self) -> frozenset[StepDigest]:
+        """What may not be deleted now."""
+        return self._protection.steps().union(*self._borrowed())
+
+    def _borrowed(self) -> list[set[StepDigest]]:
+        return [workspace.borrowed for workspace in list(self._workspaces)]
+
     def _make_way(
+        self,
+        name: str,
+        allowed_bytes: int,
+        needed_bytes: int,
+        arriving: Mapping[StepDigest, StepFiles] | None = None,
+        leaving: Record | None = None,
+        drop: tuple[str, ...] = (),
+    ) -> list[Path]:
+        """Evict what is to be displaced, and `drop`; returns the folders to be deleted. Raises DiskFull."""
+        while True:
+            protected = self._protected().union(arriving or ())
+            decision = plan(self._ledger, self._by_last_use(), protected, allowed_bytes, arriving, leaving)
+            self._require(decision, allowed_bytes, name, needed_bytes)
+            decision = replace(decision, drop=decision.drop + drop)
+            if self._protection.give_up(decision.delete, partial(self._forget_all, decision)):
+                return self._carry_out(decision)
+
+    def _forget_all(self, decision: Plan) -> None:
+        """From now on nobody gets it."""
+        for key in decision.drop:
+            self._forget(key)
+        for digest in decision.delete:
+            self._stamps.pop(digest, None)
+
+    def _displace(
         self, key: str, staged: StagedArchive, arriving: Mapping[StepDigest, Measured], workspace: Workspace
     ) -> list[Path]:
         """Evict what the arriving steps displace. They are on the disk already: only the quota matters."""
-        allowed = self._allowed(-workspace.reserved_bytes)
-        protected = self._protection.steps() | {step.digest for step in staged.steps}
         files = {digest: measured.files for digest, measured in arriving.items()}
-        decision = plan(self._ledger, self._by_last_use(), protected, allowed, files, self._record(key))
-        self._require(decision, allowed, staged.name, sum(sum(each.values()) for each in files.values()))
+        needed = sum(sum(each.values()) for each in files.values())
+        workspace.borrowed.update(step.digest for step in staged.steps)
+        allowed = self._allowed(-workspace.reserved_bytes)
+        trash = self._make_way(staged.name, allowed, needed, files, self._record(key))
         workspace.reserved_bytes = 0
-        return self._carry_out(decision)
+        return trash
 
     def _place(self, staged: StagedArchive, arriving: Mapping[StepDigest, Measured]) -> StagedArchive:
         steps = []
@@ -298,7 +353,9 @@ class DiskCache:
             quota = "no quota" if self._quota_bytes is None else f"a quota of {self._quota_bytes} bytes"
             raise DiskFull(
                 f"archive {name!r} needs {needed_bytes} bytes of the disk cache, which has {quota}; "
-                f"{decision.remaining_bytes} bytes are taken by loaded archives and by this one"
+                f"{decision.remaining_bytes} bytes are taken by loaded archives and by this one",
+                decision.remaining_bytes - allowed_bytes,
+                is_hopeless=not self.could_hold(needed_bytes),
             )
 
     def _allowed(self, extra_bytes: int) -> int:
@@ -306,6 +363,9 @@ class DiskCache:
         if self._quota_bytes is None:
             return sys.maxsize
         return self._quota_bytes - extra_bytes - sum(workspace.reserved_bytes for workspace in list(self._workspaces))
+
+    def _has(self, digests: Collection[StepDigest]) -> bool:
+        return all(digest in self._stamps for digest in digests)
 
     def _is_sound(self, digest: StepDigest) -> bool:
         """Whether the step is there, and is what it was when it was placed."""

@@ -23,6 +23,10 @@ class Origin(Protocol):
         """How much `fetch` will write, as far as it is known; 0 where it hands out what already lies on disk."""
         ...
 
+    def unpacked_bytes(self, name: str, version: str) -> int:
+        """To how much, at least, what `fetch` writes will be unpacked beside it; 0 where it is not, or not known."""
+        ...
+
     async def fetch(self, name: str, version: str, into: Path) -> Path:
         """Bring the archive to local disk: a tar file or a folder, either inside `into` or the origin's own.
 

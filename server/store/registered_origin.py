@@ -25,6 +25,10 @@ class RegisteredOrigin:
         """0: it is used where it lies."""
         return 0
 
+    def unpacked_bytes(self, name: str, version: str) -> int:  # noqa: ARG002 -- the protocol's arguments
+        """0: nothing is written before the archive itself can be looked at."""
+        return 0
+
     async def fetch(self, name: str, version: str, into: Path) -> Path:  # noqa: ARG002 -- the protocol's arguments
         """The folder itself. Raises as `version`, and OriginChanged."""
         if await self.version(name) != version:

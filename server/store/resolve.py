@@ -4,6 +4,7 @@
 - One flight per archive. A caller that is cancelled leaves; the work goes on and its result is kept.
 - Same version as on disk: the very object that was handed out before. Another version: fetch, unpack, lay out; the old
   steps stay as long as residency retains them.
+- No room on disk: the flight waits in line (`disk_line.py`), as long as anybody waits for it.
 - Deleted in the origin: not found, and forgotten.
 - Broken content is remembered by version: the next request raises at once, without a fetch, until the version changes.
   `current` is `None` for it. Whether the old content is served meanwhile is residency's to decide.
@@ -17,44 +18,36 @@ answer with one stable object that says "disk". So compare archives by `key`, no
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 from server.archive.staging import CompleteConfig
 from server.archive.unpack import UnpackLimits
 from server.domain.clock import Clock
 from server.domain.cold_start import Staging
+from server.domain.disk_need import DiskTenant
 from server.domain.errors import ArchiveNotFound, InvalidArchive, StoreUnavailable, UnsupportedModel
 from server.domain.model import StagedArchive, StepDigest
-from server.store.borrowing import Borrower, Borrowing, UnmetNeed
+from server.store.borrowing import Borrowing, UnmetNeed
+from server.store.bringing import Bringing, Errand, Place
 from server.store.broken import BrokenVersions, ContentFault
 from server.store.disk_cache import DiskCache
+from server.store.disk_line import DiskLine, StartOver
 from server.store.freshness import Freshness, StoreOptions
 from server.store.names import canonical
 from server.store.origin import Origin, OriginChanged
 from server.store.registered import Registered, RegisteredFolders
 from server.store.registered_origin import RegisteredOrigin
 from server.store.single_flight import SingleFlight
-from server.store.stager import ArchiveTools, Fetched, Stager
-from server.store.stopwatch import Stopwatch
+from server.store.stager import ArchiveTools, Stager
 from server.store.threads import StoreThreads
-from server.store.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 """How often an archive that changes while it is fetched is tried before the caller is told to come back."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a name leads: the archive's key in the cache, what it is called, and who has it."""
-
-    key: str
-    name: str
-    origin: Origin
 
 
 class ArchiveStore:
@@ -85,9 +78,12 @@ class ArchiveStore:
         self._threads = threads
         self._clock = clock
         self._options = options or StoreOptions()
-        self._stager = Stager(cache, complete, limits or UnpackLimits(), tools or ArchiveTools(), sharing=sharing)
+        stager = Stager(cache, complete, limits or UnpackLimits(), tools or ArchiveTools(), sharing=sharing)
         self._borrowing = Borrowing(cache, threads, self._base if sharing else self._private_base, sharing=sharing)
-        self._told = told
+        self._line = DiskLine(cache, threads)
+        self._bringing = Bringing(cache, self._line, threads, stager, clock, told)
+        self._callers: dict[str, Counter[str]] = {}
+        """By key: the names under which it was asked for, by those who wait for it."""
         self._freshness = Freshness(clock, self._options)
         self._broken = BrokenVersions()
         self._flights: SingleFlight[str, StagedArchive] = SingleFlight()
@@ -123,16 +119,23 @@ class ArchiveStore:
         self._cache.touch(key)
         return archive
 
+    def claim(self, name: str) -> StagedArchive | None:
+        """Like `current`, and its files stay for a moment, so that it can be loaded."""
+        archive = self.current(name)
+        return self._cache.claim(self._key(name)) if archive is not None else None
+
     async def stage(self, name: str) -> StagedArchive:
         """Verify, and fetch and unpack what is new. The module's docstring has the rules.
 
         Raises:
             ArchiveNotFound, InvalidArchive, UnsupportedModel, DiskFull, StoreUnavailable.
+            NotReady: whoever called gave up while it waited for room on disk, and others called at that moment.
         """
         place = self._place(name)
         if self._freshness.is_fresh(place.key):
             self._broken.check(place.key)
-        return await self._flights.join(self._stage_shared(place))
+        with self._calling(place.key, name):
+            return await self._flights.join(self._stage_shared(place))
 
     async def names(self) -> list[str]:
         """Every archive that could be asked for, sorted. Raises StoreUnavailable."""
@@ -144,38 +147,48 @@ class ArchiveStore:
     def retain(self, digests: Collection[StepDigest]) -> None:
         """Keep the files of these steps, whatever happens to their archives."""
         self._cache.retain(digests)
+        self._line.wake()
+
+    def share_disk_with(self, tenant: DiskTenant) -> None:
+        """Ask `tenant`, who retains steps, for room where only those are in the way. Nobody: they stay."""
+        self._line.tenant = tenant
 
     def _key(self, name: str) -> str:
         registered = self._registered.find(name)
         return registered.key if registered else f"store:{canonical(name)}"
 
-    def _place(self, name: str) -> _Place:
+    def _place(self, name: str) -> Place:
         registered = self._registered.find(name)
         if registered is not None:
             origin = RegisteredOrigin(registered, self._registered.load_root, self._threads)
-            return _Place(registered.key, registered.name, origin)
+            return Place(registered.key, registered.name, origin)
         return self._store_place(name)
 
-    def _store_place(self, name: str) -> _Place:
+    def _store_place(self, name: str) -> Place:
         if self._origin is None:
             raise ArchiveNotFound(name)
-        return _Place(f"store:{canonical(name)}", canonical(name), self._origin)
+        return Place(f"store:{canonical(name)}", canonical(name), self._origin)
 
-    def _stage_shared(self, place: _Place) -> asyncio.Task[StagedArchive]:
+    def _stage_shared(self, place: Place) -> asyncio.Task[StagedArchive]:
         return self._flights.start(place.key, lambda: self._stage(place))
 
-    async def _stage(self, place: _Place) -> StagedArchive:
+    async def _stage(self, place: Place) -> StagedArchive:
         await self._has_started.wait()
         if removal := self._removals.get(place.key):
             await asyncio.wait([removal])
-        for _ in range(_ATTEMPTS):
+        errand, attempts = self._errand(place), 0
+        while attempts < _ATTEMPTS:
             try:
-                return await self._stage_once(place)
-            except OriginChanged:
+                return await self._stage_once(errand)
+            except StartOver:
                 continue
+            except OriginChanged:
+                attempts += 1
+                errand.known_bytes = 0
         raise StoreUnavailable(f"archive {place.name!r} changes faster than it can be read; try again")
 
-    async def _stage_once(self, place: _Place) -> StagedArchive:
+    async def _stage_once(self, errand: Errand) -> StagedArchive:
+        place = errand.place
         known = await self._threads.check(self._cache.hand_out, place.key)
         version = await self._version(place, known)
         if known is not None and version in {None, known.version}:
@@ -184,7 +197,7 @@ class ArchiveStore:
         assert version is not None
         self._broken.check(place.key, version)
         try:
-            staged = await self._bring(place, version)
+            staged = await self._bringing.bring(errand, version, self._borrowing)
         except UnmetNeed as error:
             raise InvalidArchive(str(error)) from error
         except (InvalidArchive, UnsupportedModel) as error:
@@ -194,7 +207,7 @@ class ArchiveStore:
         self._freshness.verified(place.key)
         return staged
 
-    async def _version(self, place: _Place, known: StagedArchive | None) -> str | None:
+    async def _version(self, place: Place, known: StagedArchive | None) -> str | None:
         """The origin's version now; `None` where the staged one is to be served without knowing."""
         may_be_stale = known is not None and self._freshness.may_be_stale(place.key)
         if may_be_stale and self._freshness.is_resting():
@@ -216,25 +229,6 @@ class ArchiveStore:
         self._freshness.verified(place.key)
         return version
 
-    async def _bring(self, place: _Place, version: str) -> StagedArchive:
-        """Fetch, unpack, lay out, adopt. Leaves nothing behind when it fails or is cancelled."""
-        watch = Stopwatch(self._clock)
-        async with self._workspace() as workspace:
-            fetched = await self._fetch(place, version, workspace, watch)
-            staged = await self._lay_out(place, fetched, workspace, watch)
-            archive = await self._threads.transfer(self._cache.adopt, place.key, staged, workspace)
-        staging = watch.staging()
-        self._told(staging)
-        return replace(archive, staged_from=fetched.came_from, staging=staging)
-
-    @asynccontextmanager
-    async def _workspace(self) -> AsyncIterator[Workspace]:
-        workspace = self._cache.new_workspace()
-        try:
-            yield workspace
-        finally:
-            await self._threads.transfer(self._cache.discard, workspace)
-
     @asynccontextmanager
     async def _base(self, name: str) -> AsyncIterator[StagedArchive]:
         """An archive of the store whose steps another one needs, staged as if somebody had asked for it."""
@@ -243,46 +237,35 @@ class ArchiveStore:
     @asynccontextmanager
     async def _private_base(self, name: str) -> AsyncIterator[StagedArchive]:
         """The same for one archive alone: fetched anew, and never seen by another."""
-        place, watch = self._store_place(name), Stopwatch(self._clock)
-        version = await place.origin.version(name)
-        async with self._workspace() as workspace:
-            fetched = await self._fetch(place, version, workspace, watch)
-            staged = await self._lay_out(place, fetched, workspace, watch, is_private=True)
-            self._told(watch.staging())
+        async with self._bringing.lend(self._errand(self._store_place(name)), self._borrowing) as staged:
             yield staged
 
-    async def _fetch(self, place: _Place, version: str, workspace: Workspace, watch: Stopwatch) -> Fetched:
-        expected_bytes = place.origin.fetch_bytes(place.name, version)
-        await self._threads.transfer(self._cache.prepare, place.name, workspace, expected_bytes)
-        with watch.fetching():
-            path = await place.origin.fetch(place.name, version, workspace.fetched)
-        watch.fetched(expected_bytes)
-        return await self._threads.check(Fetched.at, path, place.name, version, workspace)
+    def _errand(self, place: Place) -> Errand:
+        is_base = partial(self._borrowing.is_awaited, place.key)
+        return Errand(place, self._line.next_serial(), self._waiting_for, is_base)
 
-    async def _lay_out(
-        self, place: _Place, fetched: Fetched, workspace: Workspace, watch: Stopwatch, *, is_private: bool = False
-    ) -> StagedArchive:
-        """Unpack and lay out; a folder that was read at the origin must not have changed meanwhile."""
+    def _waiting_for(self, key: str) -> list[str]:
+        """The names that callers gave who wait for this archive, or for one that needs it."""
+        names = list(self._callers.get(key, ()))
+        for borrower in self._borrowing.borrowers(key):
+            names += self._waiting_for(borrower)
+        return names
+
+    @contextmanager
+    def _calling(self, key: str, name: str) -> Iterator[None]:
+        callers = self._callers.setdefault(key, Counter())
+        callers[name] += 1
         try:
-            opened = await self._threads.transfer(self._stager.open, fetched, workspace, watch)
-            async with AsyncExitStack() as lent:
-                with watch.waiting():
-                    lending = self._borrowing.steps(Borrower(place.key, place.name), opened.needs)
-                    borrowed = await lent.enter_async_context(lending)
-                stage = partial(self._stager.stage, is_private=is_private)
-                staged = await self._threads.transfer(stage, fetched, opened.root, workspace, watch, borrowed)
-        except (InvalidArchive, UnsupportedModel):
-            await self._require_unchanged(place, fetched)
-            raise
-        await self._require_unchanged(place, fetched)
-        return staged
+            yield
+        finally:
+            callers[name] -= 1
+            if not callers[name]:
+                del callers[name]
+            if not callers:
+                del self._callers[key]
+                self._line.wake()
 
-    async def _require_unchanged(self, place: _Place, fetched: Fetched) -> None:
-        is_shared_folder = not (fetched.is_ours or fetched.is_packed)
-        if is_shared_folder and await place.origin.version(place.name) != fetched.version:
-            raise OriginChanged(place.name)
-
-    def _remember_broken(self, place: _Place, version: str, error: ContentFault) -> None:
+    def _remember_broken(self, place: Place, version: str, error: ContentFault) -> None:
         self._broken.remember(place.key, version, error)
         self._freshness.verified(place.key)
         _log.warning("archive %r version %s cannot be staged: %s", place.name, version, error)

@@ -57,6 +57,14 @@ class S3Prefix:
         found = self._found.get(archive_name.canonical(name))
         return sum(item.size for item in found.objects) if found and found.version == version else 0
 
+    def unpacked_bytes(self, name: str, version: str) -> int:
+        """As much as a tar object has: packing makes nothing much smaller that it does not make larger again.
+
+        Folders are linked, not unpacked.
+        """
+        found = self._found.get(archive_name.canonical(name))
+        return 0 if found is None or found.is_folder else self.fetch_bytes(name, version)
+
     async def fetch(self, name: str, version: str, into: Path) -> Path:
         """Download into `into`: one tar file, or a folder.
 

@@ -6,6 +6,7 @@ All of it happens in a workspace, so that nothing is left behind when it fails.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
@@ -15,7 +16,6 @@ from server.archive.needs import Borrowed, Needs
 from server.archive.staging import CompleteConfig, FindPlaced, stage_folder
 from server.archive.unpack import UnpackLimits, unpack
 from server.archive.weights import FindFile
-from server.domain.errors import DiskFull
 from server.domain.model import StagedArchive
 from server.store import disk_files, faults, local_files, predicted
 from server.store.disk_cache import DiskCache
@@ -103,8 +103,31 @@ class Stager:
         self._limits = limits
         self._tools = tools
 
+    def needed_bytes(self, fetched: Fetched, workspace: Workspace) -> int:
+        """How much room `fetched` takes until it is unpacked, as far as it says. Raises StoreUnavailable."""
+        with faults.writing(fetched.name):
+            if fetched.is_packed:
+                return _held(fetched) + min(predicted.unpacked_bytes(fetched.path), self._limits.total_bytes)
+            is_copied = not fetched.is_ours and fetched.path.stat().st_dev != workspace.path.stat().st_dev
+            return local_files.total_bytes(fetched.path, fetched.path) if is_copied else workspace.reserved_bytes
+
+    def counted_bytes(self, fetched: Fetched, needed_bytes: int) -> int:
+        """The same, checked: a gzip file may claim any size. `needed_bytes` is what it says.
+
+        Raises:
+            InvalidArchive: it is truncated or corrupt.
+            StoreUnavailable.
+        """
+        with faults.writing(fetched.name):
+            if not fetched.is_packed:
+                return needed_bytes
+            held = _held(fetched)
+            return held + predicted.counted_bytes(fetched.path, needed_bytes - held)
+
     def open(self, fetched: Fetched, workspace: Workspace, watch: Stopwatch) -> Opened:
         """Unpack `fetched` into the workspace, or look at the folder that it is; `watch` learns what it took.
+
+        The room that `needed_bytes` says is reserved.
 
         Raises:
             InvalidArchive: the content is at fault.
@@ -112,7 +135,7 @@ class Stager:
             DiskFull, StoreUnavailable.
         """
         with faults.writing(fetched.name):
-            root = self._unpack(fetched, workspace, watch) if fetched.is_packed else self._folder(fetched, workspace)
+            root = self._unpack(fetched, workspace, watch) if fetched.is_packed else self._folder(fetched)
             return Opened(root, read_needs(root))
 
     def stage(
@@ -143,7 +166,7 @@ class Stager:
                 self._complete,
                 link=True,
                 digest_of=watch.timed(self._digest_of),
-                placed=self._cache.placed,
+                placed=partial(self._cache.placed, workspace),
                 borrowed=borrowed,
                 sharing=self._sharing or is_private,
                 equal_file=self._cache.equal_file,
@@ -153,17 +176,14 @@ class Stager:
         """Borrowed weights are known; links that came and went since they were read hide that from others."""
         return self._cache.weight_digest(path) or self._tools.digest_of(path)
 
-    def _folder(self, fetched: Fetched, workspace: Workspace) -> Path:
+    def _folder(self, fetched: Fetched) -> Path:
         if fetched.is_ours:
             disk_files.make_read_only(fetched.path)
-        elif fetched.path.stat().st_dev != workspace.path.stat().st_dev:  # cannot be linked: it will be copied
-            self._cache.reserve(fetched.name, workspace, local_files.total_bytes(fetched.path, fetched.path))
         return fetched.path
 
     def _unpack(self, fetched: Fetched, workspace: Workspace, watch: Stopwatch) -> Path:
         into = workspace.path / "unpacked"
         into.mkdir()
-        self._reserve(fetched, workspace)
         with fetched.path.open("rb") as source, watch.unpacking():
             _require_unchanged(fetched, source)
             try:
@@ -172,20 +192,14 @@ class Stager:
                 _require_unchanged(fetched, source)
         watch.unpacked(local_files.total_bytes(into, into))
         if fetched.is_ours:
+            held = _held(fetched)
             fetched.path.unlink()
+            self._cache.reserve(fetched.name, workspace, workspace.reserved_bytes - held)
         return into
 
-    def _reserve(self, fetched: Fetched, workspace: Workspace) -> None:
-        """Make room before unpacking. The size that a gzip file claims is checked before anything is refused for it."""
-        held = fetched.path.stat().st_size if fetched.is_ours else 0
-        claimed = min(predicted.unpacked_bytes(fetched.path), self._limits.total_bytes)
-        try:
-            self._cache.reserve(fetched.name, workspace, held + claimed)
-        except DiskFull:
-            counted = predicted.counted_bytes(fetched.path, claimed)
-            if counted >= claimed:
-                raise
-            self._cache.reserve(fetched.name, workspace, held + counted)
+
+def _held(fetched: Fetched) -> int:
+    return fetched.path.stat().st_size if fetched.is_ours else 0
 
 
 def _require_unchanged(fetched: Fetched, source: BinaryIO) -> None:

@@ -16,6 +16,8 @@ class StoreThreads:
 
     def __init__(self, checks: int = 8, transfers: int = 4, check_patience_s: float = 2.0) -> None:
         """`check_patience_s`: how long `close` waits for checks. They only read, and a silent store holds them long."""
+        self.transfers = transfers
+        """How many transfers run side by side."""
         self._check_patience_s = check_patience_s
         self._checks = ThreadPoolExecutor(checks, thread_name_prefix="store-check")
         self._transfers = ThreadPoolExecutor(transfers, thread_name_prefix="store-transfer")

@@ -1,7 +1,9 @@
 """A private folder for one fetch, on the file system of the disk cache."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from server.domain.model import StepDigest
 
 
 @dataclass(slots=True)
@@ -10,6 +12,8 @@ class Workspace:
 
     path: Path
     reserved_bytes: int = 0
+    borrowed: set[StepDigest] = field(default_factory=set)
+    """Steps of the disk cache that are used where they lie, and stay as long as the workspace."""
 
     @property
     def fetched(self) -> Path:

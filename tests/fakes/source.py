@@ -83,6 +83,9 @@ class FakeSource:
     def current(self, name: str) -> StagedArchive | None:
         return self.archives.get(name) if name in self.verified else None
 
+    def claim(self, name: str) -> StagedArchive | None:
+        return self.current(name)
+
     async def stage(self, name: str) -> StagedArchive:
         self.staged.append(name)
         await self.open.wait()

@@ -33,6 +33,7 @@ from server.engines.embedded.resident import Resident
 from server.engines.embedded.settling import Settling
 from server.engines.embedded.sight import Overhead, see
 from server.engines.embedded.streaming import Stream
+from server.engines.embedded.sweeping import Sweeping
 from server.engines.embedded.workers import Workers
 from server.engines.load_turns import LoadTurns
 
@@ -75,6 +76,7 @@ class EmbeddedEngine:
         self._leaving: dict[StepDigest, Resident] = {}
         self._loads: set[asyncio.Task[Footprint]] = set()
         self._settling = Settling(self._residents, self._turns, self._workers)
+        self._sweeping = Sweeping(self._workers, self._turns)
         self._executions = 0
         self._loader = Loader({}, self._hardware, self._residents, self._activity)
         self._tidier: asyncio.Task[None] | None = None
@@ -103,6 +105,7 @@ class EmbeddedEngine:
         await self._settling.close()
         for digest in reversed(list(self._residents)):
             await self.unload(digest)
+        await self._sweeping.close()
         backends, self._backends = self._backends, {}
         for backend in backends.values():
             await self._workers.call(backend.close)
@@ -136,6 +139,7 @@ class EmbeddedEngine:
         if not self._is_ready:
             return None
         async with self._turns.turn(alone=True):
+            await self._sweeping.sweep()
             activity = self._activity()
             residents = [*self._residents.values(), *self._leaving.values()]
             overhead = self._overhead.in_process + (self._answers.facts()["bytes"] if self._answers is not None else 0)
@@ -188,6 +192,8 @@ class EmbeddedEngine:
             missing = sorted(name for name, digest in step.calls.items() if digest not in self._residents)
             if missing:
                 raise Bug(f"step {step.name!r} is loaded before {missing}, which it calls. This is a bug.")
+            if plan.known_bytes is None:
+                await self._sweeping.sweep()
             resident, footprint = await self._workers.call(partial(self._loader.load, plan))
             if was_cancelled.is_set():
                 await self._free(resident)
@@ -215,8 +221,9 @@ class EmbeddedEngine:
             self._leaving.pop(digest, None)
 
     async def _free(self, resident: Resident) -> None:
+        amount = max(resident.step.file_bytes, resident.step.predicted.on(CPU))
         await self._workers.call(resident.close)
-        await self._workers.call(memory.collect_and_release)
+        await self._sweeping.freed(amount)
 
     async def infer(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse:
         """Check, wait for an instance, run on one thread. A cancelled request runs on, unheard."""

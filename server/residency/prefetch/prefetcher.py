@@ -2,7 +2,7 @@
 
 Who was asked for is read off the residents' counts now and then, so that requests do not pay for it. One guess moves
 an archive one tier at most: store to disk, disk to host memory (or, where there is none, to the device), host memory to
-the device. Onto a device it goes only where room is free: nobody ever leaves for a guess (`spare_room.py`).
+the device. Onto a device it goes only where room is free: nobody ever leaves for a guess (`foreseen.py`).
 """
 
 from collections.abc import Mapping

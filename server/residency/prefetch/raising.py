@@ -39,7 +39,7 @@ class Raising:
 
     async def raise_tier(self, name: str) -> Raised | None:
         """Bring the archive one tier up; `None` where that is not possible now. Raises as `ArchiveSource.stage`."""
-        archive = await self._staging.stage(name)
+        archive = await self._staging.stage(name, is_wanted=False)
         if archive.staged_from == "store":
             return Raised("disk", sum(step.file_bytes for step in archive.steps))
         missing = self._missing(archive)

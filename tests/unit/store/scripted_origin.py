@@ -14,6 +14,7 @@ class ScriptedOrigin:
     def __init__(self):
         self.paths = {}
         self.versions = {}
+        self.announced = {}
         self.fault = None
         self.on_fetch = lambda: None
         self.fetches = []
@@ -70,6 +71,9 @@ class ScriptedOrigin:
 
     def fetch_bytes(self, name, version):
         return self.paths[name].stat().st_size
+
+    def unpacked_bytes(self, name, version):
+        return self.announced.get(name, 0)
 
     async def fetch(self, name, version, into):
         self.fetches.append(name)

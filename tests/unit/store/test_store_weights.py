@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from functools import partial
 
 import pytest
 
@@ -49,7 +50,7 @@ class Cache:
                 workspace.steps,
                 complete_nothing,
                 link=True,
-                placed=self.cache.placed,
+                placed=partial(self.cache.placed, workspace),
                 equal_file=self.cache.equal_file,
                 sharing=self.sharing,
             )

@@ -1,0 +1,65 @@
+"""Memory is given back once for many small unloads, at once for large ones, and before anything is measured."""
+
+import asyncio
+
+import pytest
+
+from server.engines.embedded import memory
+from server.engines.embedded.sweeping import LATER_S, MOST_OWED_BYTES, Sweeping
+from server.engines.load_turns import LoadTurns
+
+pytestmark = pytest.mark.looptime
+
+
+class Counted:
+    """Workers without threads, who count."""
+
+    def __init__(self):
+        self.sweeps = 0
+
+    async def call(self, work):
+        assert work is memory.collect_and_release
+        self.sweeps += 1
+
+
+@pytest.fixture
+def workers():
+    return Counted()
+
+
+@pytest.fixture
+def sweeping(workers):
+    return Sweeping(workers, LoadTurns())
+
+
+async def test_a_burst_of_small_steps_is_swept_once(sweeping, workers):
+    for _ in range(20):
+        await sweeping.freed(1000)
+        await asyncio.sleep(LATER_S / 40)
+    assert workers.sweeps == 0
+    await asyncio.sleep(LATER_S)
+    assert workers.sweeps == 1
+    await asyncio.sleep(10 * LATER_S)
+    assert workers.sweeps == 1
+
+
+async def test_large_steps_do_not_wait(sweeping, workers):
+    await sweeping.freed(MOST_OWED_BYTES)
+    assert workers.sweeps == 1
+    await sweeping.freed(MOST_OWED_BYTES // 2)
+    await sweeping.freed(MOST_OWED_BYTES // 2)
+    assert workers.sweeps == 2
+
+
+async def test_who_measures_sweeps_before_and_only_what_is_owed(sweeping, workers):
+    await sweeping.sweep()
+    assert workers.sweeps == 0
+    await sweeping.freed(0)
+    await sweeping.sweep()
+    assert workers.sweeps == 1
+
+
+async def test_it_is_done_at_the_end(sweeping, workers):
+    await sweeping.freed(1)
+    await sweeping.close()
+    assert workers.sweeps == 1
