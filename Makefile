@@ -9,6 +9,7 @@ PORT ?= 8080
 SERVE_FLAGS ?=
 GPU_ARCHIVES ?= model_repository/gpu-archives
 CHECK_FLAGS ?=
+BENCH_FLAGS ?=
 TRITON := .triton
 
 .PHONY: help
@@ -73,8 +74,12 @@ golden: $(VENV)/.dev ## rewrite the golden files; read the diff before you commi
 	@ROUNDHOUSE_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests/unit tests/architecture -k golden
 
 .PHONY: bench
-bench: archives ## measure the front end against the bare engine; results go to benchmarks/results
-	@$(BIN)/python -m benchmarks
+bench: archives $(VENV)/.dev ## measure every scenario in small (a quarter of an hour); report in benchmarks/results/quick
+	@$(BIN)/python -m benchmarks --quick $(BENCH_FLAGS)
+
+.PHONY: many-models
+many-models: archives $(VENV)/.dev ## serve a week of traffic for 2,000 archives from room for 8 bases (half an hour)
+	@$(BIN)/python -m benchmarks.scenarios.many_models
 
 .PHONY: simulate
 simulate: $(VENV)/.runtime ## replay a week of traffic on ten thousand archives against each eviction policy (a minute)

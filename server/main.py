@@ -49,9 +49,9 @@ from server.serving.dispatcher import Dispatcher, DispatchOptions, Infer
 from server.serving.model_control import ModelControl
 from server.settings import Settings, part_options
 from server.settings.part_options import default_model
-from server.store.disk_cache import DiskCache
-from server.store.host_pages import LockedPages, WarmPages, may_lock
-from server.store.host_tier import HostTier
+from server.store.disk.cache import DiskCache
+from server.store.host.pages import LockedPages, WarmPages, may_lock
+from server.store.host.tier import HostTier
 from server.store.local import LocalFolder
 from server.store.origin import Origin
 from server.store.registered import RegisteredFolders
@@ -213,8 +213,8 @@ def _source(
 ) -> ArchiveStore:
     origin: Origin | None = None
     if settings.store is not None and settings.store.startswith("s3://"):
-        from server.store.s3 import S3Prefix  # boto3 takes 0.3 s to import, which a folder's users need not pay
-        from server.store.s3_options import S3Options
+        from server.store.s3.options import S3Options
+        from server.store.s3.prefix import S3Prefix  # boto3 takes 0.3 s to import, which a folder's users need not pay
 
         origin = S3Prefix(S3Options.from_url(settings.store, settings.s3_endpoint_url), threads)
     elif settings.store is not None:

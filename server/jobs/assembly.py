@@ -18,7 +18,7 @@ from server.jobs.options import AsyncOptions
 from server.jobs.ports import Invoke, Notifier
 from server.jobs.processing import Processing
 from server.jobs.worker import Worker
-from server.store.s3_options import S3Options
+from server.store.s3.options import S3Options
 from server.store.threads import StoreThreads
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from server.lifespan.process import Life
 from server.lifespan.rounds import Rounds
-from server.store.host_tier import HostTier
+from server.store.host.tier import HostTier
 
 
 def with_tiers(life: Life, host: HostTier | None, prefetching: Rounds | None) -> Life:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
-from server.residency.decisions import Considered, Decision
+from server.residency.planning.decisions import Considered, Decision
 
 Json: TypeAlias = dict[str, Any]
 

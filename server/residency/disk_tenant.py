@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection
 
 from server.domain.disk_need import DiskNeed, DiskOutlook
-from server.residency.disk_room import outlook
 from server.residency.driver import Driver
-from server.residency.events import DiskNeeded
+from server.residency.planning.disk_room import outlook
+from server.residency.planning.events import DiskNeeded
 from server.residency.staging import Staging
 
 

@@ -15,16 +15,16 @@ from server.domain.clock import Clock
 from server.domain.cold_start import ColdStart
 from server.domain.model import Device, StagedArchive, Step, StepDigest
 from server.domain.ports import ArchiveSource, Engine
-from server.residency import events as e
-from server.residency.failures import fresh
-from server.residency.footprint import Footprints
 from server.residency.host import HostTier
 from server.residency.leases import RESIDENT, Lease
 from server.residency.loader import Loader
+from server.residency.memory.footprint import Footprints
 from server.residency.observer import ResidencyObserver
-from server.residency.planner import Planner
-from server.residency.records import ArchiveRecord
-from server.residency.states import ArchiveState, StepState
+from server.residency.planning import events as e
+from server.residency.planning.failures import fresh
+from server.residency.planning.planner import Planner
+from server.residency.planning.records import ArchiveRecord
+from server.residency.planning.states import ArchiveState, StepState
 
 _log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from server.domain.errors import UnsupportedOperation
 from server.domain.ports import EngineLifecycle
 from server.domain.sighting import Sighting
 from server.residency.driver import Driver
-from server.residency.memory_watch import MemoryWatch
+from server.residency.memory.watch import MemoryWatch
 from server.residency.observer import ResidencyObserver
 from server.residency.options import ResidencyOptions
+from server.residency.planning.states import ArchiveState
 from server.residency.renewing import Renewing
-from server.residency.states import ArchiveState
 
 
 class EngineUpkeep:

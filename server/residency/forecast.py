@@ -12,10 +12,10 @@ from math import inf
 from typing import Final
 
 from server.domain.model import StagedArchive, Step, StepDigest
-from server.residency.footprint import Footprints
-from server.residency.house import House
-from server.residency.ledger import add, fits
-from server.residency.states import ArchiveState, StepState
+from server.residency.memory.footprint import Footprints
+from server.residency.planning.house import House
+from server.residency.planning.ledger import add, fits
+from server.residency.planning.states import ArchiveState, StepState
 
 SHORTEST_S: Final = 1.0
 MANY: Final = 64

@@ -6,8 +6,8 @@ from typing import Final, Self
 
 from server.domain.cold_start import ColdStart
 from server.domain.model import StagedArchive
-from server.residency.records import ArchiveRecord
-from server.residency.states import ArchiveState
+from server.residency.planning.records import ArchiveRecord
+from server.residency.planning.states import ArchiveState
 
 RESIDENT: Final = "resident"
 

@@ -8,13 +8,13 @@ from typing import Final
 from server.domain.clock import Clock
 from server.domain.errors import ArchiveNotFound, NotReady, RoundhouseError
 from server.domain.model import StagedArchive
-from server.residency import events as e
 from server.residency.driver import Driver
 from server.residency.forecast import Forecast
 from server.residency.leases import Lease
 from server.residency.observer import ResidencyObserver
 from server.residency.options import ResidencyOptions
 from server.residency.places import Places
+from server.residency.planning import events as e
 from server.residency.staging import Staging
 from server.residency.wait_log import WaitLog
 

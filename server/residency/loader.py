@@ -11,7 +11,10 @@ from server.domain.cold_start import LoadTimes, StepStart
 from server.domain.errors import DeviceFull, EngineLost, LoadFailed, RoundhouseError
 from server.domain.model import Step, StepDigest
 from server.domain.ports import Engine
-from server.residency.events import (
+from server.residency.host import HostTier
+from server.residency.memory.footprint import MOST_REMEMBERED, Footprints
+from server.residency.observer import ResidencyObserver
+from server.residency.planning.events import (
     Event,
     Load,
     StepFailed,
@@ -21,9 +24,6 @@ from server.residency.events import (
     StepUnloaded,
     Unload,
 )
-from server.residency.footprint import MOST_REMEMBERED, Footprints
-from server.residency.host import HostTier
-from server.residency.observer import ResidencyObserver
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.residency.terms import Tariff
+from server.residency.planning.terms import Tariff
 
 
 @dataclass(frozen=True, slots=True)

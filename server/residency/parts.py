@@ -2,7 +2,7 @@
 
 from server.domain.model import FileSha, StagedArchive
 from server.domain.part import Part
-from server.residency.footprint import Footprints
+from server.residency.memory.footprint import Footprints
 
 
 def parts_of(archive: StagedArchive | None, footprints: Footprints) -> tuple[Part, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from server.domain.clock import Clock
-from server.residency import events as e
-from server.residency.house import House
+from server.residency.planning import events as e
+from server.residency.planning.house import House
 
 _log = logging.getLogger(__name__)
 PAUSE_S: Final = 60.0

@@ -13,24 +13,24 @@ from server.domain.errors import NotLoaded
 from server.domain.model import Device, StepDigest
 from server.domain.part import Part
 from server.domain.ports import ArchiveSource, Engine, EngineLifecycle
-from server.residency import events as e
 from server.residency.decision_report import explained
 from server.residency.disk_tenant import DiskRoom
 from server.residency.driver import Driver
 from server.residency.engine_upkeep import EngineUpkeep
-from server.residency.footprint import Footprints
 from server.residency.forecast import Forecast
 from server.residency.host import HostTier, NoHostTier
 from server.residency.leases import Lease
 from server.residency.leasing import Leasing
+from server.residency.memory.footprint import Footprints
 from server.residency.observer import NobodyWatches, ResidencyObserver
 from server.residency.options import ResidencyOptions
 from server.residency.parts import parts_of
-from server.residency.planner import Planner
+from server.residency.planning import events as e
+from server.residency.planning.planner import Planner
+from server.residency.planning.terms import Wish
 from server.residency.prefetch.raising import Raising
 from server.residency.snapshot import snapshot
 from server.residency.staging import Staging
-from server.residency.terms import Wish
 from server.telemetry.metrics import Level
 
 

@@ -9,10 +9,10 @@ from server.domain.clock import Clock
 from server.domain.cold_start import ColdStart
 from server.domain.model import Device
 from server.residency.decision_report import decision_of
-from server.residency.house import House
-from server.residency.records import ArchiveRecord, StepRecord
+from server.residency.planning.house import House
+from server.residency.planning.records import ArchiveRecord, StepRecord
+from server.residency.planning.states import ArchiveState, StepState
 from server.residency.staging import Stale
-from server.residency.states import ArchiveState, StepState
 
 Json: TypeAlias = dict[str, Any]
 EVICTIONS_SHOWN: Final = 100

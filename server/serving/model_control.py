@@ -12,8 +12,8 @@ from typing import Final
 from server.domain.errors import ArchiveNotFound, NotLoaded
 from server.domain.model import StagedArchive
 from server.domain.ports import ArchiveSource
+from server.residency.planning.terms import Wish
 from server.residency.residency import Residency
-from server.residency.terms import Wish
 from server.serving.address import AddressBook
 from server.store.registered import RegisteredFolders
 

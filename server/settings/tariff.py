@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from server.residency.terms import ArchiveEntry, GroupEntry, Tariff, Wish
+from server.residency.planning.terms import ArchiveEntry, GroupEntry, Tariff, Wish
 
 _BYTES: TypeAdapter[int] = TypeAdapter(Annotated[ByteSize, Field(gt=0)])
 

@@ -16,10 +16,10 @@ from typing import TypeAlias
 from server.archive.needs import Borrowed, Need, Needs
 from server.domain.errors import ArchiveNotFound, InvalidArchive, UnsupportedModel
 from server.domain.model import StagedArchive
-from server.store.disk_cache import DiskCache
+from server.store.disk.cache import DiskCache
+from server.store.disk.workspace import Workspace
 from server.store.names import canonical
 from server.store.threads import StoreThreads
-from server.store.workspace import Workspace
 
 BringBase: TypeAlias = Callable[[str], AbstractAsyncContextManager[StagedArchive]]
 """Stages an archive of the store by its canonical name. Its steps lie there until the context ends, or longer."""

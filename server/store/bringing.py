@@ -11,8 +11,8 @@ from server.domain.cold_start import Staging
 from server.domain.errors import DiskFull, InvalidArchive, UnsupportedModel
 from server.domain.model import StagedArchive
 from server.store.borrowing import Borrower, Borrowing
-from server.store.disk_cache import DiskCache
-from server.store.disk_line import DiskLine, Visit
+from server.store.disk.cache import DiskCache
+from server.store.disk.line import DiskLine, Visit
 from server.store.origin import Origin, OriginChanged
 from server.store.stager import Fetched, Stager
 from server.store.stopwatch import Stopwatch

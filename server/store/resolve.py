@@ -33,8 +33,8 @@ from server.domain.model import StagedArchive, StepDigest
 from server.store.borrowing import Borrowing, UnmetNeed
 from server.store.bringing import Bringing, Errand, Place
 from server.store.broken import BrokenVersions, ContentFault
-from server.store.disk_cache import DiskCache
-from server.store.disk_line import DiskLine, StartOver
+from server.store.disk.cache import DiskCache
+from server.store.disk.line import DiskLine, StartOver
 from server.store.freshness import Freshness, StoreOptions
 from server.store.names import canonical
 from server.store.origin import Origin, OriginChanged

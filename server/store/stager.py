@@ -17,11 +17,12 @@ from server.archive.staging import CompleteConfig, FindPlaced, stage_folder
 from server.archive.unpack import UnpackLimits, unpack
 from server.archive.weights import FindFile
 from server.domain.model import StagedArchive
-from server.store import disk_files, faults, local_files, predicted
-from server.store.disk_cache import DiskCache
+from server.store import faults, local_files, predicted
+from server.store.disk import files as disk_files
+from server.store.disk.cache import DiskCache
+from server.store.disk.workspace import Workspace
 from server.store.origin import OriginChanged
 from server.store.stopwatch import Stopwatch
-from server.store.workspace import Workspace
 
 
 class StageFolder(Protocol):

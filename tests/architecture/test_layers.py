@@ -25,12 +25,16 @@ def test_every_contract_is_kept():
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        ("server/residency/planner.py", "import asyncio", "What decides does no I/O and keeps no time"),
+        ("server/residency/planning/planner.py", "import asyncio", "What decides does no I/O and keeps no time"),
         ("server/archive/layout.py", "import server.store.local", "imports point downwards only"),
         ("server/codecs/registry.py", "import server.engines.completion", "imports point downwards only"),
         ("server/domain/model.py", "import fastapi", "Only api, lifespan, commands and main speak HTTP frameworks"),
         ("server/serving/dispatcher.py", "import torch", "The runtime carries no build tools"),
-        ("builders/cli/options.py", "import server.residency.planner", "Builders share only the archive format"),
+        (
+            "builders/cli/options.py",
+            "import server.residency.planning.planner",
+            "Builders share only the archive format",
+        ),
     ],
 )
 def test_a_planted_violation_is_caught(tmp_path, file, line, contract):

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from server.domain.errors import ArchiveNotFound
-from server.store.disk_cache import DiskCache
+from server.store.disk.cache import DiskCache
 from server.store.freshness import StoreOptions
 from server.store.local import LocalFolder
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore
-from server.store.s3 import S3Prefix
+from server.store.s3.prefix import S3Prefix
 from server.store.threads import StoreThreads
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import FakeSource, archive

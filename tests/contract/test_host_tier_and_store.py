@@ -3,11 +3,11 @@
 import pytest
 
 from server.domain.errors import ArchiveNotFound
-from server.store.disk_cache import DiskCache
-from server.store.disk_files import measure
+from server.store.disk.cache import DiskCache
+from server.store.disk.files import measure
 from server.store.freshness import StoreOptions
-from server.store.host_pages import LockedPages, WarmPages, may_lock
-from server.store.host_tier import HostTier
+from server.store.host.pages import LockedPages, WarmPages, may_lock
+from server.store.host.tier import HostTier
 from server.store.local import LocalFolder
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore

@@ -4,7 +4,7 @@ import threading
 
 
 class FakePages:
-    """Implements `server.store.host_pages.Pages`. `held` files wait between their two chunks for `open`."""
+    """Implements `server.store.host.pages.Pages`. `held` files wait between their two chunks for `open`."""
 
     is_locked = False
 

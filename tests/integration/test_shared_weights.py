@@ -14,7 +14,7 @@ from server.domain.inference import InferenceRequest, Tensor
 from server.domain.model import CPU
 from server.engines.embedded.engine import EmbeddedEngine
 from server.residency.residency import Residency
-from server.store.disk_cache import DiskCache
+from server.store.disk.cache import DiskCache
 from server.store.local import LocalFolder
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore

@@ -4,8 +4,8 @@ import pytest
 
 from server.domain.errors import ArchiveNotFound, InvalidArchive, StoreUnavailable
 from server.store.origin import OriginChanged
-from server.store.s3 import S3Prefix
-from server.store.s3_options import S3Options
+from server.store.s3.options import S3Options
+from server.store.s3.prefix import S3Prefix
 from server.store.threads import StoreThreads
 from tests.unit.store.s3_bucket import Bucket, s3_server
 

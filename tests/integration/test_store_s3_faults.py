@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from server.domain.errors import StoreUnavailable
-from server.store.s3 import S3Prefix
-from server.store.s3_options import S3Options
+from server.store.s3.options import S3Options
+from server.store.s3.prefix import S3Prefix
 from server.store.threads import StoreThreads
 
 

@@ -13,7 +13,7 @@ from server.domain.model import CPU
 from server.engines.embedded.engine import EmbeddedEngine
 from server.residency.options import ResidencyOptions
 from server.residency.residency import Residency
-from server.store.disk_cache import DiskCache
+from server.store.disk.cache import DiskCache
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore
 from server.store.threads import StoreThreads

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from server.domain.disk_need import DiskOutlook
 from server.domain.errors import DiskFull, NotReady
-from server.store.protected_files import ProtectedFiles
-from server.store.workspace import Workspace
+from server.store.disk.protected_files import ProtectedFiles
+from server.store.disk.workspace import Workspace
 
 
 @dataclass

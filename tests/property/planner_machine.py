@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from server.domain.errors import DeviceFull, EngineLost, LoadFailed
 from server.domain.model import Footprint, clipped
-from server.residency import events as e
 from server.residency.options import ResidencyOptions
+from server.residency.planning import events as e
 from tests.property.planner_books import Lease
 from tests.property.planner_universe import GPU, digests, universe
 from tests.property.planner_world import World
@@ -30,7 +30,7 @@ def pick(choices, which):
 
 
 def machine_for(planner_module: ModuleType, policies: Sequence[str] = POLICIES) -> type[RuleBasedStateMachine]:
-    """The machine, for `server.residency.planner` or for a copy of it with a bug, with one of these policies."""
+    """The machine, for `server.residency.planning.planner` or for a copy of it with a bug, with one of these policies."""
 
     class PlannerMachine(_PlannerMachine):
         module = planner_module

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from server.domain.errors import DeviceFull
 from server.domain.model import StepDigest
-from server.residency import events as e
+from server.residency.planning import events as e
 from tests.property.planner_books import Books, Lease
 from tests.property.planner_universe import PREDICTED, add, covers, difference, digests, together
 

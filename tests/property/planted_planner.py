@@ -39,8 +39,8 @@ PARTS = (
 
 
 def plant(part: str, old: str, new: str) -> ModuleType:
-    """`server.residency.planner`, with `old` replaced by `new` in the source of `part`. The real one stays as it is."""
-    names = [f"server.residency.{each}" for each in PARTS]
+    """The planner, with `old` replaced by `new` in the source of `part`. The real one stays as it is."""
+    names = [f"server.residency.planning.{each}" for each in PARTS]
     real = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
         for name in names:

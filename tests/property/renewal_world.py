@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from server.domain.model import StepDigest
-from server.residency import events as e
+from server.residency.planning import events as e
 from tests.property.planner_machine import ANY, ARCHIVES, CHURN_GUARDS_S, POLICIES, machine_for
 from tests.property.planner_world import World
 

@@ -5,9 +5,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from server.domain.errors import LoadFailed
 from server.domain.model import Footprint
-from server.residency import events as e
 from server.residency.options import ResidencyOptions
-from server.residency.terms import Wish
+from server.residency.planning import events as e
+from server.residency.planning.terms import Wish
 from tests.property.tenants_world import (
     ARCHIVES,
     BUDGET,
@@ -31,7 +31,7 @@ PICK = st.integers(0, 7)
 
 
 def tenants_machine(planner_module):
-    """The machine, for `server.residency.planner` or for a copy of it with a bug."""
+    """The machine, for `server.residency.planning.planner` or for a copy of it with a bug."""
 
     class TenantsMachine(_TenantsMachine):
         module = planner_module

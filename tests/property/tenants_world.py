@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from server.domain.errors import DeviceFull, LoadFailed
 from server.domain.model import Footprint
-from server.residency import events as e
 from server.residency.leases import Lease
-from server.residency.terms import ArchiveEntry, GroupEntry, Tariff, Wish
+from server.residency.planning import events as e
+from server.residency.planning.terms import ArchiveEntry, GroupEntry, Tariff, Wish
 from tests.fakes.source import archive, step
 
 GPU = "gpu:0"

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.domain.model import CPU, Footprint, StagedArchive
-from server.residency import events as e
 from server.residency.options import ResidencyOptions
+from server.residency.planning import events as e
 from tests.fakes.source import archive, step
 from tests.property.planted_planner import plant
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from server.store import disk_line
+from server.store.disk import line as disk_line
 from tests.property.disk_line_world import Archive, World
 
 BASE = Archive("base", 6, 6)

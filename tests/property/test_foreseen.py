@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from server.residency import events as e
-from server.residency import planner
+from server.residency.planning import events as e
+from server.residency.planning import planner
 from tests.property.planner_machine import ARCHIVES, machine_for
 from tests.property.planted_planner import plant
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from server.domain.model import StepDigest
-from server.store.host_ledger import Change, HostLedger
+from server.store.host.ledger import Change, HostLedger
 
 SIZES = {(1, inode): size for inode, size in enumerate((1, 2, 3, 5, 8, 13))}
 STEPS = {

@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-from server.residency import planner
+from server.residency.planning import planner
 from tests.property.planner_machine import machine_for
 
 TestPlanner = machine_for(planner).TestCase

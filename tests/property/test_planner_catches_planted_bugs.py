@@ -44,7 +44,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from server.residency import planner
+from server.residency.planning import planner
 from tests.property.planner_machine import POLICIES, machine_for
 from tests.property.planted_planner import plant
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from server.residency import planner
+from server.residency.planning import planner
 from tests.property.planted_planner import plant
 from tests.property.renewal_world import renewal_machine_for
 from tests.property.test_planner_catches_planted_bugs import HUNT

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.api.parts import Parts
-from server.residency.terms import Wish
+from server.residency.planning.terms import Wish
 
 
 class Terms(BaseModel):

@@ -11,9 +11,9 @@ import heapq
 from dataclasses import dataclass
 from typing import Final
 
+from server.residency.planning.terms import group_of
 from server.residency.prefetch.companions import QUIET_S, Group
 from server.residency.prefetch.intervals import SHORTEST_S, Intervals
-from server.residency.terms import group_of
 
 REGULAR: Final = "regular"
 GROUP: Final = "group"

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from server.domain.clock import Clock
 from server.domain.model import StagedArchive, Step
 from server.residency.driver import Driver
-from server.residency.events import Foreseen
-from server.residency.foreseen import has_spare_room
 from server.residency.host import HostTier
-from server.residency.house import House
+from server.residency.planning.events import Foreseen
+from server.residency.planning.foreseen import has_spare_room
+from server.residency.planning.house import House
+from server.residency.planning.states import ArchiveState
 from server.residency.prefetch.prefetcher import Raised, Use
 from server.residency.staging import Staging
-from server.residency.states import ArchiveState
 
 
 class Raising:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from server.residency.baseline import WARM_UP_S, Baseline
-from server.residency.leak import Observation
+from server.residency.memory.baseline import WARM_UP_S, Baseline
+from server.residency.memory.leak import Observation
 
 MB = 1_000_000
 OVERHEAD = 100 * MB

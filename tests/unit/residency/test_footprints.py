@@ -3,7 +3,7 @@ import json
 import pytest
 
 from server.domain.model import CPU, NOTHING, Footprint
-from server.residency.footprint import Footprints
+from server.residency.memory.footprint import Footprints
 from server.residency.options import ResidencyOptions
 from tests.fakes.source import step
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.residency import leak
-from server.residency.leak import REACH, WINDOW, LeakWatch, Observation
+from server.residency.memory import leak
+from server.residency.memory.leak import REACH, WINDOW, LeakWatch, Observation
 
 MB = 1_000_000
 LEAST = 10 * MB

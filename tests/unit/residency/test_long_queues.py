@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from server.domain.model import CPU, Footprint, StagedArchive, Step
-from server.residency import events as e
-from server.residency.footprint import Footprints
 from server.residency.forecast import MANY, Forecast
+from server.residency.memory.footprint import Footprints
 from server.residency.options import ResidencyOptions
-from server.residency.planner import Planner
+from server.residency.planning import events as e
+from server.residency.planning.planner import Planner
 from tests.fakes.source import archive, step
 
 HEAD, BASE, BASES = 10, 40, 5

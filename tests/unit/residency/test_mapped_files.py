@@ -3,13 +3,13 @@
 import pytest
 
 from server.domain.model import CPU, FileSha, Footprint, WeightFile, clipped
-from server.residency.footprint import Footprints
-from server.residency.inventory import Inventory
-from server.residency.ledger import Ledger
+from server.residency.memory.footprint import Footprints
 from server.residency.options import ResidencyOptions
-from server.residency.outlook import Outlook
-from server.residency.states import StepMove
-from server.residency.victims import choose
+from server.residency.planning.inventory import Inventory
+from server.residency.planning.ledger import Ledger
+from server.residency.planning.outlook import Outlook
+from server.residency.planning.states import StepMove
+from server.residency.planning.victims import choose
 from tests.fakes.source import archive, digest_of, step
 
 BASE, MORE = FileSha("base"), FileSha("more")

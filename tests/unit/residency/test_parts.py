@@ -2,12 +2,12 @@ import pytest
 
 from server.domain.errors import Bug
 from server.domain.model import CPU, Footprint
-from server.residency import planner
-from server.residency.events import StepLoaded, Wanted
-from server.residency.ledger import Ledger
 from server.residency.options import ResidencyOptions
-from server.residency.planner import Planner
-from server.residency.states import (
+from server.residency.planning import planner
+from server.residency.planning.events import StepLoaded, Wanted
+from server.residency.planning.ledger import Ledger
+from server.residency.planning.planner import Planner
+from server.residency.planning.states import (
     ARCHIVE_TABLE,
     STEP_TABLE,
     ArchiveMove,

@@ -5,10 +5,10 @@ import random
 import pytest
 
 from server.domain.model import CPU, Footprint
-from server.residency import events as e
 from server.residency.options import ResidencyOptions
-from server.residency.planner import Planner
-from server.residency.policies.table import POLICIES
+from server.residency.planning import events as e
+from server.residency.planning.planner import Planner
+from server.residency.planning.policies.table import POLICIES
 from server.settings import Settings, part_options
 from tests.fakes.source import archive, step
 

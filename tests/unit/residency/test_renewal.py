@@ -7,7 +7,7 @@ import pytest
 
 from server.domain.errors import StoreUnavailable, UnsupportedOperation
 from server.domain.model import CPU
-from server.residency.memory_watch import LEAST_LEAK_BYTES, SETTLE_S
+from server.residency.memory.watch import LEAST_LEAK_BYTES, SETTLE_S
 from server.residency.renewing import PAUSE_S
 from tests.fakes.source import archive, step
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.domain.errors import DeviceFull, NotReady
-from server.residency.terms import ArchiveEntry, GroupEntry, Tariff, Wish
+from server.residency.planning.terms import ArchiveEntry, GroupEntry, Tariff, Wish
 from tests.fakes.source import archive, step
 
 pytestmark = pytest.mark.looptime

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from server.residency.terms import ORDINARY, ArchiveEntry, GroupEntry, Tariff, Terms, TermsBook, Wish
+from server.residency.planning.terms import ORDINARY, ArchiveEntry, GroupEntry, Tariff, Terms, TermsBook, Wish
 from server.settings import Settings
 from server.settings.part_options import residency, shortest_ttl
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from moto.server import ThreadedMotoServer
 
-from server.store.s3_options import S3Options
+from server.store.s3.options import S3Options
 
 _SERIAL = itertools.count()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server.store.host_pages import LockedPages, WarmPages, may_lock
-from server.store.host_tier import HostTier
+from server.store.host.pages import LockedPages, WarmPages, may_lock
+from server.store.host.tier import HostTier
 from tests.fakes.pages import FakePages
 from tests.fakes.source import step
 

@@ -8,7 +8,7 @@ from server.archive.digest import file_digest
 from server.archive.pack import pack
 from server.archive.weights import SMALLEST_BYTES
 from server.domain.errors import InvalidArchive
-from server.store.disk_cache import DiskCache
+from server.store.disk.cache import DiskCache
 from server.store.freshness import StoreOptions
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore

@@ -7,8 +7,8 @@ import pytest
 
 from server.domain.errors import DiskFull, StoreUnavailable
 from server.domain.model import StagedArchive, Step
-from server.store.disk_cache import DiskCache
-from server.store.protection import HANDED_OUT_S
+from server.store.disk.cache import DiskCache
+from server.store.disk.protection import HANDED_OUT_S
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import SIGNATURE, digest_of
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.domain.model import StepDigest
-from server.store.disk_ledger import Ledger
+from server.store.disk.ledger import Ledger
 
 DIGESTS = [StepDigest(f"d{n}") for n in range(5)]
 _FILES = st.dictionaries(st.tuples(st.just(1), st.integers(0, 5)), st.just(7), max_size=3)

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.domain.model import StepDigest
-from server.store.disk_ledger import Ledger
-from server.store.disk_plan import Record
-from server.store.disk_plan import plan as decide
+from server.store.disk.ledger import Ledger
+from server.store.disk.plan import Record
+from server.store.disk.plan import plan as decide
 
 A, B, C, SHARED = (StepDigest(letter) for letter in "abcs")
 

@@ -5,8 +5,8 @@ import pytest
 from server.domain.errors import InvalidArchive, UnsupportedModel
 from server.domain.model import StepDigest
 from server.store.broken import BrokenVersions
+from server.store.disk.protection import HANDED_OUT_S, Protection
 from server.store.freshness import Freshness, StoreOptions
-from server.store.protection import HANDED_OUT_S, Protection
 from tests.fakes.clock import FakeClock
 
 A, B = StepDigest("a"), StepDigest("b")

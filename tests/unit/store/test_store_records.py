@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from server.domain.model import Footprint, ModelSignature, StagedArchive, Step, StepDigest, TensorSpec
-from server.store.records import StagedRecord, dump, load
+from server.store.disk.records import StagedRecord, dump, load
 
 INNER, OUTER = StepDigest("1" * 64), StepDigest("2" * 64)
 

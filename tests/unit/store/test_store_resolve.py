@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from server.domain.errors import ArchiveNotFound, DiskFull, InvalidArchive, StoreUnavailable
-from server.store.disk_cache import DiskCache
+from server.store.disk.cache import DiskCache
 from server.store.freshness import StoreOptions
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore

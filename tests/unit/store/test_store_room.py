@@ -7,8 +7,8 @@ import pytest
 from server.domain.disk_need import DiskOutlook
 from server.domain.errors import DiskFull, InvalidArchive, NotReady
 from server.domain.model import StepDigest
-from server.store.disk_cache import DiskCache
-from server.store.protection import HANDED_OUT_AGAIN_S, HANDED_OUT_S, Protection
+from server.store.disk.cache import DiskCache
+from server.store.disk.protection import HANDED_OUT_AGAIN_S, HANDED_OUT_S, Protection
 from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore
 from server.store.threads import StoreThreads

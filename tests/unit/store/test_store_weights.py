@@ -12,9 +12,9 @@ import pytest
 from server.archive.staging import stage_folder
 from server.archive.unpack import unpack
 from server.archive.weights import SMALLEST_BYTES
-from server.store import disk_files
-from server.store.disk_cache import DiskCache
-from server.store.protection import HANDED_OUT_S
+from server.store.disk import files as disk_files
+from server.store.disk.cache import DiskCache
+from server.store.disk.protection import HANDED_OUT_S
 from tests.fakes.clock import FakeClock
 from tests.unit.archive.writing import onnx_step, repository, tar_bytes
 from tests.unit.store.store_archives import complete_nothing

@@ -1,0 +1,1 @@
+"""What memory steps take: predicted, measured, remembered, and compared with the process."""

@@ -1,0 +1,1 @@
+"""What should be in memory: a pure state machine, its words and its rules."""

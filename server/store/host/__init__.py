@@ -1,0 +1,1 @@
+"""The host tier: files of steps that left the devices, kept in memory."""

@@ -1,0 +1,1 @@
+"""Archives below an S3 prefix."""
