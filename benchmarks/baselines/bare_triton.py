@@ -9,6 +9,17 @@ import json
 import shutil
 from pathlib import Path
 from time import perf_counter
+from typing import Final
+from urllib.request import urlopen
+
+TRITON: Final = Path(".triton")
+"""Where `make triton` puts one."""
+
+
+def supervised_pid(port: int) -> int:
+    """The process id of the tritonserver that the Roundhouse at `port` supervises."""
+    with urlopen(f"http://127.0.0.1:{port}/admin/server", timeout=30) as answer:
+        return int(json.load(answer)["engine"]["pid"])
 
 
 class SupervisedTriton:
@@ -18,7 +29,7 @@ class SupervisedTriton:
         """Raises KeyError where the command line lacks an expected flag."""
         words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
         flags = dict(word.lstrip("-").split("=", 1) for word in words if word.startswith("--") and "=" in word)
-        self._port = int(flags["http-port"])
+        self.port = int(flags["http-port"])
         self._repository = Path(flags["model-repository"])
 
     def add(self, models: Path) -> None:
@@ -26,11 +37,15 @@ class SupervisedTriton:
         for config in models.glob("*/config.pbtxt"):
             shutil.copytree(config.parent, self._repository / config.parent.name)
 
+    def load(self, model: str) -> None:
+        """Load one that was added, with what it calls."""
+        self._post(f"/v2/repository/models/{model}/load", {})
+
     def cold_start(self, ensemble: str, text: str) -> dict[str, float]:
         """Load the ensemble with what it calls, ask once, unload; the first two in milliseconds."""
         shape = {"name": "INPUT0", "shape": [1, 1], "datatype": "BYTES", "data": [text]}
         began = perf_counter()
-        self._post(f"/v2/repository/models/{ensemble}/load", {})
+        self.load(ensemble)
         loaded = perf_counter()
         self._post(f"/v2/models/{ensemble}/infer", {"inputs": [shape]})
         answered = perf_counter()
@@ -38,7 +53,7 @@ class SupervisedTriton:
         return {"load_ms": (loaded - began) * 1e3, "first_answer_ms": (answered - began) * 1e3}
 
     def _post(self, path: str, document: dict[str, object]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request("POST", path, json.dumps(document), {"content-type": "application/json"})
             answer = connection.getresponse()

@@ -5,13 +5,14 @@ missing from what is measured. Run it in a process of its own (`python -m benchm
 """
 
 import asyncio
+import base64
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Literal, cast
 
 import uvloop
 
@@ -27,6 +28,12 @@ class Load:
     bodies: list[str]
     concurrency: int
     seconds: float
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+    """How `bodies` stand here: texts as they are, or any bytes in base64."""
+
+    def raw_bodies(self) -> list[bytes]:
+        """As they are sent."""
+        return [base64.b64decode(body) if self.encoding == "base64" else body.encode() for body in self.bodies]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +78,8 @@ class _Connection(asyncio.Protocol):
             head = self.buffer[:end].lower()
             if not head.startswith(b"http/1.1 200"):
                 self.failed += 1
-            at = head.index(b"content-length:")
-            length = int(head[at + 15 :].split(b"\r\n", 1)[0])
+            at = head.index(b"\r\ncontent-length:")  # others end alike: inference-header-content-length
+            length = int(head[at + 17 :].split(b"\r\n", 1)[0])
             self.missing = length - (len(self.buffer) - end - 4)
         else:
             self.missing -= len(data)
@@ -96,7 +103,7 @@ async def _run(load: Load) -> Outcome:
     head = "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
     requests = [
         f"POST {load.path} HTTP/1.1\r\nhost: {load.host}\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
-        for body in map(str.encode, load.bodies)
+        for body in load.raw_bodies()
     ]
     loop = asyncio.get_running_loop()
     begin = perf_counter()
@@ -108,14 +115,26 @@ async def _run(load: Load) -> Outcome:
     connections = [protocol for _, protocol in made]
     await asyncio.wait_for(asyncio.gather(*(connection.done for connection in connections)), load.seconds + 60)
     elapsed = perf_counter() - begin
-    latencies = sorted(latency for connection in connections for latency in connection.latencies)
+    latencies = [latency for connection in connections for latency in connection.latencies]
+    return outcome(latencies, elapsed, sum(connection.failed for connection in connections))
+
+
+def outcome(latencies_s: Sequence[float], elapsed_s: float, failed: int = 0) -> Outcome:
+    """The figures of answers that took `latencies_s`, in any order.
+
+    Raises:
+        ValueError: there was no answer at all.
+    """
+    if not latencies_s:
+        raise ValueError("nothing was answered")
+    ordered = sorted(latencies_s)
     return Outcome(
-        requests_per_s=round(len(latencies) / elapsed, 1),
-        p50_ms=round(latencies[len(latencies) // 2] * 1e3, 3),
-        p99_ms=round(latencies[int(len(latencies) * 0.99)] * 1e3, 3),
-        mean_ms=round(sum(latencies) / len(latencies) * 1e3, 3),
-        requests=len(latencies),
-        failed=sum(connection.failed for connection in connections),
+        requests_per_s=round(len(ordered) / elapsed_s, 1),
+        p50_ms=round(ordered[len(ordered) // 2] * 1e3, 3),
+        p99_ms=round(ordered[int(len(ordered) * 0.99)] * 1e3, 3),
+        mean_ms=round(sum(ordered) / len(ordered) * 1e3, 3),
+        requests=len(ordered),
+        failed=failed,
     )
 
 

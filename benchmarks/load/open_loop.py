@@ -56,8 +56,8 @@ class _Connection(asyncio.Protocol):
             self._head = bytes(self._body[: end + 2])
             del self._body[: end + 4]
             lower = self._head.lower()
-            at = lower.find(b"content-length:")
-            self._missing = int(lower[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            at = lower.find(b"\r\ncontent-length:")  # others end alike: inference-header-content-length
+            self._missing = int(lower[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
         if len(self._body) >= self._missing:
             self._finish(Reply(int(self._head[9:12]), self._head.lower(), bytes(self._body)))
             self._body.clear()

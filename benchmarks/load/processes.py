@@ -41,7 +41,7 @@ def started(
         RuntimeError: it ended before it was ready; names the end of its log.
     """
     command = [str(ROUNDHOUSE), "serve", "--store", store, "--host", "127.0.0.1", "--port", "0", *flags]
-    with open(log or os.devnull, "wb") as errors:  # noqa: PTH123 - devnull is no path
+    with tempfile.TemporaryDirectory() as folder, (log or Path(folder, "log")).open("wb") as errors:
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -50,23 +50,23 @@ def started(
             env=os.environ | (environ or {}),
             start_new_session=True,
         )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
-                yield Started(int(found.group(1)), process.pid)
-                return
-        said = log.read_text(errors="replace")[-2000:] if log else ""
-        raise RuntimeError(f"{' '.join(command)} ended with {process.wait()} before it was ready {said}")
-    finally:
-        process.terminate()
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+            assert process.stdout is not None
+            for line in process.stdout:
+                if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                    yield Started(int(found.group(1)), process.pid)
+                    return
+            said = Path(errors.name).read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{' '.join(command)} ended with {process.wait()} before it was ready {said}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def put(load: Load) -> Outcome:

@@ -11,7 +11,6 @@ import http.client
 import json
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -21,19 +20,18 @@ from statistics import median
 from time import perf_counter, sleep
 from typing import Any, Final
 
-from rich.table import Table
-
-from benchmarks.baselines.bare_triton import SupervisedTriton
-from benchmarks.load.processes import ROUNDHOUSE, serving
+from benchmarks.baselines.bare_triton import TRITON, SupervisedTriton, supervised_pid
+from benchmarks.load.processes import ROUNDHOUSE, baseline, serving
+from benchmarks.suite.pace import Pace
 from benchmarks.workloads import sentences
 
 ARCHIVES: Final = Path("model_repository/archives")
 BASE: Final = "minilm.tar.gz"
 HEAD: Final = "topic.tar.gz"
 ENTRY: Final = "minilm"
-TRITON: Final = Path(".triton")
-ROUNDS: Final = 5
-TRITON_ROUNDS: Final = 3
+ROUNDS: Final = (5, 2)
+"""In full, and quick."""
+TRITON_ROUNDS: Final = (3, 2)
 REST_S: Final = 0.5
 """For what an earlier request left to be done."""
 TRITON_REST_S: Final = 3.0
@@ -41,34 +39,17 @@ TRITON_REST_S: Final = 3.0
 _PHASE: Final = re.compile(r'([a-z-]+)(?:;desc="([^"]*)")?;dur=([0-9.]+)')
 
 
-def run() -> dict[str, Any]:
+def run(pace: Pace) -> dict[str, Any]:
     """Measure; returns a JSON-ready result."""
     with tempfile.TemporaryDirectory() as folder:
         store, unpacked = Path(folder, "store"), Path(folder, "unpacked")
         store.mkdir()
         for archive in (BASE, HEAD):
             _repack(archive, unpacked / archive, store)
-        result = _embedded(store, unpacked / BASE)
+        result = _embedded(store, unpacked / BASE, pace)
         if TRITON.is_dir():
-            result["triton"] = _triton(store, unpacked / BASE)
-    return {"scenario": "cold_start", "question": (__doc__ or "").splitlines()[0], **result}
-
-
-def tables(result: dict[str, Any]) -> list[Table]:
-    """One table for each engine."""
-    found = []
-    for engine, measured in (("embedded", result), ("triton", result.get("triton"))):
-        if measured is not None:
-            table = Table(
-                title=f"{engine}: the bare engine's first answer takes {measured['bare']['first_answer_ms']} ms"
-            )
-            for column in ("tier", "first answer ms", "x bare", "phases ms"):
-                table.add_column(column)
-            for tier, row in measured["tiers"].items():
-                phases = ", ".join(f"{phase} {took}" for phase, took in row["phases_ms"].items())
-                table.add_row(tier, str(row["first_answer_ms"]), str(row["vs_bare"]), phases)
-            found.append(table)
-    return found
+            result["triton"] = _triton(store, unpacked / BASE, pace)
+    return {"rounds": pace.of(*ROUNDS), **result}
 
 
 def _repack(archive: str, unpacked: Path, store: Path) -> None:
@@ -81,10 +62,10 @@ def _repack(archive: str, unpacked: Path, store: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _embedded(store: Path, unpacked: Path) -> dict[str, Any]:
+def _embedded(store: Path, unpacked: Path, pace: Pace) -> dict[str, Any]:
     tiers: dict[str, list[dict[str, Any]]] = {}
     bare: list[dict[str, float]] = []
-    for _ in range(ROUNDS):
+    for _ in pace.rounds(*ROUNDS, of="embedded"):
         with tempfile.TemporaryDirectory() as cache:
             with serving(store, "--cache-dir", cache) as port:
                 for tier in ("store", "disk"):
@@ -105,14 +86,14 @@ def _embedded(store: Path, unpacked: Path) -> dict[str, Any]:
     }
 
 
-def _triton(store: Path, unpacked: Path) -> dict[str, Any]:
+def _triton(store: Path, unpacked: Path, pace: Pace) -> dict[str, Any]:
     tiers: dict[str, list[dict[str, Any]]] = {}
     bare: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as cache, serving(store, "--cache-dir", cache, "--engine", "triton") as port:
-        triton = SupervisedTriton(_triton_pid(port))
+        triton = SupervisedTriton(supervised_pid(port))
         triton.add(unpacked)
         _add(tiers, "store", _ask(port, BASE))
-        for _ in range(TRITON_ROUNDS):
+        for _ in pace.rounds(*TRITON_ROUNDS, of="triton"):
             _unload(port, BASE)
             sleep(TRITON_REST_S)
             bare.append(triton.cold_start(ENTRY, _text()))
@@ -127,18 +108,11 @@ def _triton(store: Path, unpacked: Path) -> dict[str, Any]:
 
 def _bare(unpacked: Path) -> dict[str, float]:
     model, tokenizer = unpacked / "encoder/1/model.onnx", unpacked / "tokenize/1/tokenizer.json"
-    command = [sys.executable, "-m", "benchmarks.baselines.bare_cold_start", str(model), str(tokenizer), _text()]
-    found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return found
+    return baseline("bare_cold_start", str(model), str(tokenizer), _text())
 
 
 def _text() -> str:
     return sentences()[0]
-
-
-def _triton_pid(port: int) -> int:
-    with _answer(port, "GET", "/admin/server") as answer:
-        return int(json.load(answer)["engine"]["pid"])
 
 
 def _unload(port: int, archive: str) -> None:

@@ -30,11 +30,22 @@ from benchmarks.many_models.scorecard import NOT_HERE, gains
 from benchmarks.many_models.variants import DONE_WHEN, VARIANTS, Variant
 from benchmarks.simulation.certificate import RUNS, certificate
 from benchmarks.simulation.report import certificate_table
+from benchmarks.suite.pace import Pace
 
 RESULT: Final = Path(__file__).parents[1] / "results" / "many_models.json"
 QUICK: Final = {"heads": 20, "requests": 4000, "days": 2.0, "minutes": 1.5}
 _FLAT_LIST: Final = re.compile(r"\[\s+([-+0-9.,e\s]+?)\s+\]")
 """Numbers in a row: a line each would make a diff of the results unreadable."""
+
+
+def run(pace: Pace) -> dict[str, Any]:
+    """As a part of the suite: in small `main` alone for 200 archives, in full the published figures (half an hour)."""
+    small = ("--quick", "--heads", "10", "--requests", "2000", "--variant", "main", "--no-certificate")
+    with _folder(None) as folder:
+        result = folder / RESULT.name if pace.is_quick else RESULT
+        for _ in pace.rounds(1, 1):
+            main.main([*small, "--result", str(result)] if pace.is_quick else [], standalone_mode=False)
+        return cast("dict[str, Any]", json.loads(result.read_text()))
 
 
 @click.command(context_settings={"max_content_width": 110})

@@ -4,31 +4,34 @@ Real MiniLM in FP32, sentences of 8 to 64 tokens, closed loops of 1, 4, 16 and 6
 the same cores. Beside them, in the same round: the bare engine one text at a time with all cores (what a request at
 concurrency 1 can be compared with), and the bare limit of throughput (one worker per core, batches of four, sorted
 within 64 texts; `baselines/bare_sorted.py`). Medians over the rounds. Where others use the cores too, times mean
-little; what still compares is `cpu_vs_bare_limit`, the bare limit's CPU seconds per text over the server's.
+little; what still compares is `cpu_vs_bare_limit`, the bare limit's CPU seconds per text over the server's. With
+`--peers` other servers answer the same load in the same rounds (`baselines/peers`).
 """
 
 import json
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psutil
 
+from benchmarks.baselines.peers.catalogue import peers_here
+from benchmarks.baselines.peers.peer import Address, Files
 from benchmarks.load.closed_loop import Load
-from benchmarks.load.processes import put, started
+from benchmarks.load.processes import baseline, measured, put, started
+from benchmarks.suite.figures import over_rounds, ratios
+from benchmarks.suite.pace import Pace
 from benchmarks.workloads import sentence_bodies, sentences
 
 ARCHIVES = Path("model_repository/archives")
 ARCHIVE = "minilm.tar.gz"
 SECONDS = {1: 3.0, 4: 3.0, 16: 4.0, 64: 8.0}
-ROUNDS = 3
+QUICK = 0.4
+"""Of those, in a quick run."""
 
 
 @dataclass
@@ -37,61 +40,80 @@ class Sitting:
 
     port: int
     server: psutil.Process
-    files: list[str]
-    """Graph, tokenizer, texts."""
+    files: Files
     bodies: list[str]
+    scale: float = 1.0
+    """Of the seconds in full."""
     alone: list[dict[str, float]] = field(default_factory=list)
     limit: list[dict[str, float]] = field(default_factory=list)
     served: dict[int, list[dict[str, float]]] = field(default_factory=lambda: {each: [] for each in SECONDS})
+    addresses: dict[str, Address] = field(default_factory=dict)
+    """Of the peers."""
+    peers: dict[str, dict[int, list[dict[str, float]]]] = field(default_factory=dict)
 
     def round(self) -> None:
         """Measure everything once, so that a noisy minute hits all of it."""
-        self.alone.append(_bare("bare_onnxruntime", "sentence", *self.files))
-        self.limit.append(_bare("bare_sorted", *self.files, "5"))
+        files = [str(each) for each in (self.files.graph, self.files.tokenizer, self.files.texts)]
+        self.alone.append(baseline("bare_onnxruntime", "sentence", *files))
+        self.limit.append(baseline("bare_sorted", *files, f"{5 * self.scale}"))
         for concurrency, seconds in SECONDS.items():
             headers = {"content-type": "application/json", "x-amzn-sagemaker-target-model": ARCHIVE}
             used = sum(self.server.cpu_times()[:2])
-            outcome = put(Load("127.0.0.1", self.port, "/invocations", headers, self.bodies, concurrency, seconds))
+            load = Load("127.0.0.1", self.port, "/invocations", headers, self.bodies, concurrency, seconds * self.scale)
+            outcome = put(load)
             if outcome.failed:
                 raise SystemExit(f"{outcome.failed} of {outcome.requests} requests failed at {concurrency}")
             used = sum(self.server.cpu_times()[:2]) - used
             row = {name: getattr(outcome, name) for name in ("requests_per_s", "p50_ms", "p99_ms")}
-            self.served[concurrency].append({**row, "cpu_s_per_1000": round(used / outcome.requests * 1000, 2)})
+            self.served[concurrency].append({**row, "server_cpu_s_per_1000": round(used / outcome.requests * 1000, 2)})
+            for name, address in self.addresses.items():
+                self._ask(name, address, concurrency)
+
+    def _ask(self, name: str, address: Address, concurrency: int) -> None:
+        """The same load on a peer, right after the server's."""
+        bodies = [address.body(body) for body in self.bodies]
+        seconds = SECONDS[concurrency] * self.scale
+        load = Load("127.0.0.1", address.port, address.path, dict(address.headers), bodies, concurrency, seconds)
+        self.peers.setdefault(name, {each: [] for each in SECONDS})[concurrency].append(measured(load))
 
     def result(self) -> dict[str, Any]:
         """What the rounds say, with ratios taken within each round."""
+        limit_rate = [row["texts_per_s"] for row in self.limit]
+        limit_cpu = [row["cpu_s_per_1000"] for row in self.limit]
         rows = {}
         for concurrency, outcomes in self.served.items():
             rates = [row["requests_per_s"] for row in outcomes]
-            vs_limit = [rate / bare["texts_per_s"] for rate, bare in zip(rates, self.limit, strict=True)]
-            vs_cpu = [
-                bare["cpu_s_per_1000"] / row["cpu_s_per_1000"] for row, bare in zip(outcomes, self.limit, strict=True)
-            ]
-            vs_mean = [row["p99_ms"] * row["requests_per_s"] / 1e3 / concurrency for row in outcomes]
+            cpu = [row["server_cpu_s_per_1000"] for row in outcomes]
+            mean_ms = [1e3 * concurrency / rate for rate in rates]
             rows[str(concurrency)] = {
-                "requests_per_s": median(rates),
-                "requests_per_s_min_max": [min(rates), max(rates)],
-                "p50_ms": median(row["p50_ms"] for row in outcomes),
-                "p99_ms": median(row["p99_ms"] for row in outcomes),
-                "server_cpu_s_per_1000": median(row["cpu_s_per_1000"] for row in outcomes),
-                "throughput_vs_bare_limit": round(median(vs_limit), 3),
-                "throughput_vs_bare_limit_min_max": [round(min(vs_limit), 3), round(max(vs_limit), 3)],
-                "cpu_vs_bare_limit": round(median(vs_cpu), 3),
-                "p99_vs_closed_loop_mean": round(median(vs_mean), 3),
+                **over_rounds(outcomes),
+                **ratios("throughput_vs_bare_limit", rates, limit_rate),
+                **ratios("cpu_vs_bare_limit", limit_cpu, cpu),
+                **ratios("p99_vs_closed_loop_mean", [row["p99_ms"] for row in outcomes], mean_ms),
             }
-        p50s = [row["p50_ms"] / bare["p50_ms"] for row, bare in zip(self.served[1], self.alone, strict=True)]
+        p50s, alone = [row["p50_ms"] for row in self.served[1]], [row["p50_ms"] for row in self.alone]
         return {
-            "scenario": "single_model",
-            "question": (__doc__ or "").splitlines()[0],
             "rounds": len(self.alone),
-            "bare_one_at_a_time": {
-                "p50_ms": median(row["p50_ms"] for row in self.alone),
-                "requests_per_s": median(row["requests_per_s"] for row in self.alone),
-            },
-            "bare_limit": {name: median(row[name] for row in self.limit) for name in self.limit[0]},
+            "bare_one_at_a_time": over_rounds(self.alone),
+            "bare_limit": over_rounds(self.limit),
             "served": rows,
-            "p50_vs_bare_at_concurrency_1": round(median(p50s), 3),
-            "p50_vs_bare_at_concurrency_1_min_max": [round(min(p50s), 3), round(max(p50s), 3)],
+            **ratios("p50_vs_bare_at_concurrency_1", p50s, alone),
+            **({"peers": self._peers()} if self.peers else {}),
+        }
+
+    def _peers(self) -> dict[str, Any]:
+        """Each peer's figures, and how many times its throughput the server made in the same round."""
+        return {
+            name: {
+                str(each): over_rounds(found)
+                | ratios(
+                    "served_throughput_vs_this",
+                    [row["requests_per_s"] for row in self.served[each]],
+                    [row["requests_per_s"] for row in found],
+                )
+                for each, found in rows.items()
+            }
+            for name, rows in self.peers.items()
         }
 
 
@@ -107,20 +129,18 @@ def sitting(*flags: str) -> Iterator[Sitting]:
         texts = sentences()
         (root / "texts.json").write_text(json.dumps(texts))
         parts = ("minilm/encoder/1/model.onnx", "minilm/tokenize/1/tokenizer.json", "texts.json")
-        files = [str(root / part) for part in parts]
+        files = Files(*(root / part for part in parts))
         with started(str(ARCHIVES), "--cache-dir", str(root / "cache"), "--preload", ARCHIVE, *flags) as server:
             yield Sitting(server.port, psutil.Process(server.pid), files, sentence_bodies(texts))
 
 
-def run() -> dict[str, Any]:
+def run(pace: Pace) -> dict[str, Any]:
     """Measure; returns a JSON-ready result."""
-    with sitting() as measured:
-        for _ in range(ROUNDS):
-            measured.round()
-    return measured.result()
-
-
-def _bare(module: str, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-m", f"benchmarks.baselines.{module}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return dict(json.loads(done.stdout))
+    with sitting() as found, ExitStack() as stack:
+        found.scale = pace.seconds(1.0, QUICK)
+        for peer in peers_here() if pace.with_peers else ():
+            pace.tell(f"starting {peer.name}")
+            found.addresses[peer.name] = stack.enter_context(peer.start(found.files))
+        for _ in pace.rounds():
+            found.round()
+    return found.result()
