@@ -30,6 +30,8 @@ def configure(line_format: LineFormat, level: str, stream: TextIO | None = None)
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+    # It writes a traceback for an answer that breaks off in its head, which the store tells of as any other failure.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     # We write one line per request ourselves, and only where it is wanted.
     logging.getLogger("uvicorn.access").disabled = True
 

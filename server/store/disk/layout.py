@@ -68,11 +68,15 @@ class DiskLayout:
         return trash
 
     def write(self, record: StagedRecord) -> None:
-        """Write a record, so that readers see the old or the new one."""
+        """Write a record, so that readers see the old or the new one. Raises OSError, and leaves nothing then."""
         path = self._path(record.key)
         partial = self.new_tmp("record")
-        partial.write_text(dump(record, sharing=self._sharing), encoding="utf-8")
-        partial.replace(path)
+        try:
+            partial.write_text(dump(record, sharing=self._sharing), encoding="utf-8")
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     def erase(self, key: str) -> None:
         """Remove a record; a missing one is fine."""

@@ -276,3 +276,14 @@ def test_files_are_counted_once_however_many_links_lead_to_them(make, tmp_path):
     cache.cache.discard(workspace)
     assert cache.cache.usage()["used_bytes"] == 1000
     assert cache.cache.usage()["steps"] == 2
+
+
+def test_a_record_that_cannot_be_written_leaves_no_file(make):
+    house = make()
+    house.put("a", {"x": 10})
+    [record] = (house.root / "archives").iterdir()
+    record.unlink()
+    record.mkdir()  # nothing can be put in its place
+    with pytest.raises((OSError, DiskFull, StoreUnavailable)):
+        house.put("a", {"x": 10}, version="2")
+    assert list((house.root / "tmp").glob("record-*")) == []
