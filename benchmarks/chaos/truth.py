@@ -26,6 +26,10 @@ EXPLAINS: Final[dict[str, frozenset[int]]] = {
 """Statuses by fault. A model that cannot be loaded is a 400 on some surfaces and a 500 on others."""
 
 
+_CONTENT: Final = frozenset({"broken upload", "deleted"})
+"""Faults of what is in the store."""
+
+
 @dataclass(slots=True)
 class Fault:
     """Something bad. `archive` "": it concerns all. `ended` is infinite while it lasts."""
@@ -93,8 +97,8 @@ class Truth:
         with self._lock:
             self.outcomes[str(status)] += 1
             for fault in self._faults:
-                is_near = fault.began <= ended and began <= fault.ended + self._grace_s
-                if is_near and fault.archive in {"", archive.name} and status in EXPLAINS[fault.kind]:
+                is_of_it = fault.archive in {"", archive.name} and status in EXPLAINS[fault.kind]
+                if is_of_it and fault.began <= ended and began <= self._explains_until(fault):
                     self.explained[f"{status} {fault.kind}"] += 1
                     return
             if status == 503 and _NOT_READY in said:
@@ -106,6 +110,16 @@ class Truth:
         """A failure that no client could read, or a promise broken elsewhere."""
         with self._lock:
             self._wrong(what)
+
+    def _explains_until(self, fault: Fault) -> float:
+        """Until when a fault explains failures: while the store cannot be looked at, nobody sees content made good."""
+        until = fault.ended + self._grace_s
+        if fault.kind not in _CONTENT:
+            return until
+        for other in self._faults:  # in the order in which they began
+            if other.kind == "S3" and fault.began <= other.ended and other.began <= until:
+                until = max(until, other.ended + self._grace_s)
+        return until
 
     def _wrong(self, what: str) -> None:
         self.wrong_count += 1

@@ -81,6 +81,17 @@ def test_a_failure_needs_a_fault_of_its_kind_at_its_time_and_for_its_archive(tru
     ]
 
 
+def test_while_the_store_is_away_nobody_sees_that_content_was_made_good(truth):
+    for kind, began, ended, name in (("broken upload", 30.0, 32.0, ARCHIVE.name), ("S3", 33.0, 44.0, "")):
+        truth.begin(kind, began, name).ended = ended
+    truth.failed(ARCHIVE, 400, "SyntaxError", 48.0, 48.5)
+    assert truth.wrong_count == 0
+    truth.failed(ARCHIVE, 400, "SyntaxError", 50.0, 50.5)
+    assert truth.wrong_count == 1
+    truth.failed(ARCHIVE, 503, "away", 50.0, 50.5)
+    assert truth.wrong_count == 2
+
+
 def test_whoever_waited_for_too_long_was_told_to_come_back(truth):
     truth.failed(ARCHIVE, 503, "archive 'a' is not ready yet; try again in 2 s", 1.0, 2.0)
     assert truth.wrong_count == 0
