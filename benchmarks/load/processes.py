@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.load.closed_loop import Load, Outcome
 
 ROUNDHOUSE = Path(sys.executable).with_name("roundhouse")
+_READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,23 @@ def started(
         RuntimeError: it ended before it was ready; names the end of its log.
     """
     command = [str(ROUNDHOUSE), "serve", "--store", store, "--host", "127.0.0.1", "--port", "0", *flags]
+    with until_ready(command, _READY, log=log, environ=environ) as server:
+        yield server
+
+
+@contextmanager
+def until_ready(
+    command: Sequence[str],
+    ready: re.Pattern[str],
+    *,
+    log: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Started]:
+    """Run a server; yields once a line that it prints matches `ready`, whose first group is its port.
+
+    Raises:
+        RuntimeError: it ended before that; names the end of its log.
+    """
     with tempfile.TemporaryDirectory() as folder, (log or Path(folder, "log")).open("wb") as errors:
         process = subprocess.Popen(
             command,
@@ -53,7 +71,7 @@ def started(
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                if found := ready.search(line):
                     yield Started(int(found.group(1)), process.pid)
                     return
             said = Path(errors.name).read_text(errors="replace")[-2000:]

@@ -1,12 +1,11 @@
 """Starts a peer in a process of its own, and ends it by process id."""
 
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+
+from benchmarks.load.processes import until_ready
 
 _READY = re.compile(r"ready on port (\d+)")
 
@@ -18,24 +17,5 @@ def server_process(arguments: Sequence[str], python: str = sys.executable) -> It
     Raises:
         RuntimeError: it ended before that; names the end of what it said.
     """
-    with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("wb") as errors:
-        process = subprocess.Popen(
-            [python, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
-        )
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if found := _READY.search(line):
-                    yield int(found.group(1))
-                    return
-            said = Path(errors.name).read_text(errors="replace")[-1000:]
-            raise RuntimeError(f"{' '.join(arguments)} ended with {process.wait()} before it was ready: {said}")
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+    with until_ready([python, *arguments], _READY) as server:
+        yield server.port
