@@ -10,10 +10,11 @@ from pathlib import Path
 
 import looptime
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.store.disk import line as disk_line
+from tests.property import hunting
 from tests.property.disk_line_world import Archive, World
 
 BASE = Archive("base", 6, 6)
@@ -73,14 +74,7 @@ def test_everybody_who_waits_gets_room_within_the_quota(world):
     assert play(disk_line, *world).cache.reserved == 0
 
 
-HUNT = settings(
-    max_examples=40,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+HUNT = settings(hunting.HUNT, max_examples=40)
 
 BUGS = {
     "nobody starts over": ("is_helped = self._send_back_the_youngest(visit) or", "is_helped = False or"),

@@ -1,25 +1,17 @@
 """Nobody leaves for a guess: what is loaded unasked goes into room that is free, whatever else happens. And bugs."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from server.residency.planning import events as e
 from server.residency.planning import planner
+from tests.property import hunting
 from tests.property.planner_machine import ARCHIVES, machine_for
 from tests.property.planted_planner import plant
 
-HUNT = settings(
-    max_examples=25,
-    stateful_step_count=20,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+HUNT = settings(hunting.HUNT, max_examples=25, stateful_step_count=20)
 BUGS = {
     "others leave for a guess": ("foreseen", "    if has_spare_room(house, event.archive):\n", "    if True:\n"),
     "a guess is loaded beside somebody who waits": ("foreseen", "is_closed or is_busy or is_known", "is_closed"),

@@ -1,12 +1,13 @@
 """The host tier's accounts: never over budget, a file once, in order of use; and planted bugs that this notices."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from server.domain.model import StepDigest
 from server.store.host.ledger import Change, HostLedger
+from tests.property import hunting
 
 SIZES = {(1, inode): size for inode, size in enumerate((1, 2, 3, 5, 8, 13))}
 STEPS = {
@@ -144,16 +145,7 @@ class EvictsForWhales(HostLedger):
         return super().keep(digest, files)
 
 
-HUNT = settings(
-    max_examples=30,
-    stateful_step_count=20,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+HUNT = settings(hunting.HUNT, max_examples=30, stateful_step_count=20)
 
 
 def test_the_accounts_add_up():

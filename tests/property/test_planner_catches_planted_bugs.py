@@ -41,25 +41,15 @@
 """
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from server.residency.planning import planner
+from tests.property import hunting
 from tests.property.planner_machine import POLICIES, machine_for
 from tests.property.planted_planner import plant
 
-# Deterministic, without a database and without shrinking: the question is only whether it fails.
-HUNT = settings(
-    max_examples=140,
-    stateful_step_count=50,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    report_multiple_bugs=False,
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+HUNT = settings(hunting.HUNT, max_examples=140, stateful_step_count=50)
 
 BUGS = {
     "a leased archive is evicted": ("claims", "if victim.leases:", "if not victim:"),

@@ -19,27 +19,18 @@
 """
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from server.residency.planning import planner
+from tests.property import hunting
 from tests.property.planted_planner import plant
 from tests.property.tenants_machine import tenants_machine
 
 TestTenants = tenants_machine(planner).TestCase
 TestTenants.settings = settings(max_examples=60, stateful_step_count=40)
 
-HUNT = settings(
-    max_examples=150,
-    stateful_step_count=40,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    report_multiple_bugs=False,
-    print_blob=False,
-    suppress_health_check=list(HealthCheck),
-)
+HUNT = settings(hunting.HUNT, max_examples=150, stateful_step_count=40)
 BUGS = {
     "a leased archive is evicted": ("claims", "if victim.leases:", "if not victim:"),
     "a step is loaded twice at once": (
