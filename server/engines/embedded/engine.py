@@ -237,9 +237,13 @@ class EmbeddedEngine:
         if resident.batches is not None:
             self._executions += 1
             return await resident.batches.infer(request)
-        if self._is_quick(resident, request):
-            self._executions += 1
-            return self._execute(resident, request)
+        if resident.pace is not None:
+            size = size_of(request)
+            if resident.pace.is_quick(size) and resident.instances.take_now():
+                self._executions += 1
+                return self._execute(resident, request, size)
+            await self._begin(resident)
+            return await self._workers.call(partial(self._execute, resident, request, size))
         await self._begin(resident)
         return await self._workers.call(partial(self._execute, resident, request))
 
@@ -270,14 +274,10 @@ class EmbeddedEngine:
             await resident.instances.take_async()
         self._executions += 1
 
-    def _is_quick(self, resident: Resident, request: InferenceRequest) -> bool:
-        """Whether to run the request here and now; then it has an instance."""
-        pace = resident.pace
-        return pace is not None and pace.is_quick(size_of(request)) and resident.instances.take_now()
-
-    def _execute(self, resident: Resident, request: InferenceRequest) -> InferenceResponse:
+    def _execute(self, resident: Resident, request: InferenceRequest, size: int | None = None) -> InferenceResponse:
+        """Run with an instance, which is given back; with `size` (`pace.size_of`) the step's pace learns from it."""
         try:
-            return resident.execute(request) if resident.pace is None else resident.execute_timed(request)
+            return resident.execute(request) if size is None else resident.execute_timed(request, size)
         finally:
             resident.instances.give()
 

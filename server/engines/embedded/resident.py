@@ -19,7 +19,7 @@ from server.engines.embedded.checks import RequestCheck
 from server.engines.embedded.dynamic_batches import DynamicBatches, Outcome
 from server.engines.embedded.instances import Instances
 from server.engines.embedded.loaded_step import BatchingStep, LoadedStep
-from server.engines.embedded.pace import Pace, size_of, thread_seconds
+from server.engines.embedded.pace import Pace, thread_seconds
 from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.reshaping import Reshape, input_reshapes, output_reshapes
 from server.engines.embedded.streaming import iterate
@@ -119,12 +119,12 @@ class Resident:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise self._failure(error) from error
 
-    def execute_timed(self, request: InferenceRequest) -> InferenceResponse:
-        """As `execute`, and let `pace` learn from it."""
+    def execute_timed(self, request: InferenceRequest, size: int) -> InferenceResponse:
+        """As `execute`, and let `pace` learn from it; `size` is the request's `size_of`."""
         assert self.pace is not None
         began = thread_seconds()
         response = self.execute(request)
-        self.pace.note(size_of(request), thread_seconds() - began)
+        self.pace.note(size, thread_seconds() - began)
         return response
 
     def execute_all(self, requests: Sequence[InferenceRequest]) -> Sequence[Outcome]:
