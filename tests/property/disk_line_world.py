@@ -122,12 +122,14 @@ class Tenant:
 class Errand:
     def __init__(self, world, archive, serial):
         self.world, self.archive, self.name, self.serial, self.known = world, archive, archive.name, serial, 0
+        self.key = archive.name
 
     def wanted_by(self):
         return self.world.wanted_by(self.archive)
 
     @property
     def is_base(self):
+        self.world.looks += 1
         return self.archive.name in self.world.awaited.values()
 
 
@@ -146,6 +148,8 @@ class World:
         self.outcomes: dict[str, str] = {}
         self.began: list[str] = []
         self.most_at_work = 0
+        self.looks = 0
+        """How often the line asked whether an archive is a base."""
 
     def wanted_by(self, archive):
         now = asyncio.get_running_loop().time()
@@ -212,6 +216,7 @@ class World:
         with self.line.awaiting_base(visit):
             while base.name not in self.cache.steps:
                 self.awaited[archive.name] = base.name
+                self.line.base_is_awaited(base.name)
                 done = self.flights.get(base.name)
                 if done is not None and done.done():
                     del self.flights[base.name]

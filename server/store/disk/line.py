@@ -4,7 +4,7 @@ A fetch comes in with its first demand, and takes a *berth* with it: there are a
 nobody reserves room before its transfer can begin. Later demands (for what is unpacked, for what is adopted) are the
 same fetch's. Served first are bases that others wait for, who need no berth; then those who hold something, by age;
 then those who come in, by age. The first of the line is tried whenever something has changed, and until there is room
-nobody passes. It waits while room
+nobody passes. Only the first is woken: what a change costs does not depend on how many wait. It waits while room
 
 - is held by fetches that are at work, or by what was handed out a moment ago: that passes by itself;
 - is retained by whoever uses the archives (the `DiskTenant`), and will or may be let go;
@@ -24,6 +24,7 @@ from typing import Final, Protocol, TypeVar
 from server.domain.disk_need import DiskNeed, DiskOutlook, DiskTenant
 from server.domain.errors import DiskFull, NotReady
 from server.store.disk.cache import DiskCache
+from server.store.disk.turns import Rank, Turns
 from server.store.disk.workspace import Workspace
 from server.store.threads import StoreThreads
 
@@ -54,6 +55,11 @@ class Errand(Protocol):
         ...
 
     @property
+    def key(self) -> str:
+        """What others say whom they wait for (`base_is_awaited`)."""
+        ...
+
+    @property
     def serial(self) -> int:
         """Who began earlier has a smaller one."""
         ...
@@ -77,6 +83,8 @@ class Visit:
         self.doing = _Doing.OUTSIDE
         self.has_berth = False
         self.must_start_over = False
+        self.called = asyncio.Event()
+        """Set when it should look again: it is the first, and something has changed, or it must start over."""
 
     @property
     def is_holding(self) -> bool:
@@ -84,7 +92,7 @@ class Visit:
         return self.workspace.reserved_bytes > 0
 
     @property
-    def rank(self) -> tuple[bool, bool, int]:
+    def rank(self) -> Rank:
         """Who is served first has the smallest."""
         return not self.errand.is_base, not (self.has_berth or self.is_holding), self.errand.serial
 
@@ -95,8 +103,13 @@ class DiskLine:
     def __init__(self, cache: DiskCache, threads: StoreThreads) -> None:
         self._cache = cache
         self._threads = threads
-        self._visits: list[Visit] = []
-        self._changed = asyncio.Event()
+        self._visits: dict[Visit, None] = {}
+        self._waiting: dict[str, set[Visit]] = {}
+        """By key."""
+        self._turns = Turns[Visit](lambda visit: visit.rank)
+        self._berths = threads.transfers
+        """How many are free; fewer than none where bases went on without."""
+        self._changes = 0
         self._serials = itertools.count()
         self.tenant: DiskTenant | None = None
         """Who retains steps; `None`: what is retained stays."""
@@ -109,22 +122,31 @@ class DiskLine:
     def visit(self, errand: Errand, workspace: Workspace) -> Iterator[Visit]:
         """Around everything that is done in a workspace, its end included: then its room is there for others."""
         visit = Visit(errand, workspace)
-        self._visits.append(visit)
+        self._visits[visit] = None
         try:
             yield visit
         finally:
-            self._visits.remove(visit)
+            del self._visits[visit]
+            self._give_berth(visit, has=False)
             self.wake()
 
     @contextmanager
     def awaiting_base(self, visit: Visit) -> Iterator[None]:
         """Around the time in which a fetch waits for others: its berth is free meanwhile."""
-        visit.doing, visit.has_berth = _Doing.AWAITING_BASE, False
+        visit.doing = _Doing.AWAITING_BASE
+        self._give_berth(visit, has=False)
         self.wake()
         try:
             yield
         finally:
-            visit.doing, visit.has_berth = _Doing.WORKING, True
+            visit.doing = _Doing.WORKING
+            self._give_berth(visit, has=True)
+
+    def base_is_awaited(self, key: str) -> None:
+        """The archive of this key, which may be in the line, is a base that others wait for from now on."""
+        for visit in self._waiting.get(key, ()):
+            self._turns.promoted(visit)
+        self.wake()
 
     async def take(self, visit: Visit, demand: Callable[[], T], *, is_patient: bool = True) -> T:
         """Carry out `demand` (blocking; it raises DiskFull where there is no room now) once there is room for it.
@@ -134,52 +156,69 @@ class DiskLine:
             NotReady: nobody waits for the archive any more, and there is no room yet.
             StartOver: others need what the fetch holds.
         """
-        visit.doing = _Doing.WAITING
-        try:
+        with self._in_line(visit):
             while True:
-                changed = self._changed
-                if self._first() is visit:
+                visit.called.clear()
+                seen, is_first = self._changes, self._first() is visit
+                if is_first:
                     try:
                         taken = await self._threads.transfer(demand)
                     except DiskFull as full:
                         if not is_patient:
                             raise
-                        await self._require_hope(visit, full, changed)
+                        await self._require_hope(visit, full, seen)
                     else:
-                        visit.has_berth = True
+                        self._give_berth(visit, has=True)
                         return taken
                 elif not is_patient:
                     raise DiskFull(f"others wait for room on disk before archive {visit.errand.name!r}")
-                await _either(changed, RECHECK_S)
+                await _either(visit.called, RECHECK_S if is_first else None)
                 if visit.must_start_over:
                     raise StartOver
-        finally:
-            visit.doing = _Doing.WORKING
-            self.wake()
 
     def wake(self) -> None:
-        """Something has changed that may have made room."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        """Something has changed that may have made room, or another one the first."""
+        self._changes += 1
+        first = self._first()
+        if first is not None:
+            first.called.set()
+
+    @contextmanager
+    def _in_line(self, visit: Visit) -> Iterator[None]:
+        visit.doing = _Doing.WAITING
+        self._waiting.setdefault(visit.errand.key, set()).add(visit)
+        self._turns.enter(visit)
+        try:
+            yield
+        finally:
+            visit.doing = _Doing.WORKING
+            self._turns.leave(visit)
+            namesakes = self._waiting[visit.errand.key]
+            namesakes.remove(visit)
+            if not namesakes:
+                del self._waiting[visit.errand.key]
+            self.wake()
+
+    def _give_berth(self, visit: Visit, *, has: bool) -> None:
+        self._berths += visit.has_berth - has
+        visit.has_berth = has
 
     def _first(self) -> Visit | None:
         """Who is to be served next. Who has no berth waits for one, except a base that others wait for."""
-        berths = self._threads.transfers - sum(visit.has_berth for visit in self._visits)
-        waiting = [visit for visit in self._visits if visit.doing is _Doing.WAITING]
-        first = min(waiting, key=lambda visit: visit.rank, default=None)
-        if first is None or first.has_berth or first.is_holding or first.errand.is_base or berths > 0:
+        first = self._turns.first()
+        if first is None or first.has_berth or first.is_holding or first.errand.is_base or self._berths > 0:
             return first
         return None
 
-    async def _require_hope(self, visit: Visit, full: DiskFull, changed: asyncio.Event) -> None:
-        """Return if waiting may help. What has `changed` since room was asked for may have made some."""
+    async def _require_hope(self, visit: Visit, full: DiskFull, seen: int) -> None:
+        """Return if waiting may help. What has changed since room was asked for (`seen` changes) may have made some."""
         names = visit.errand.wanted_by()
         if full.is_hopeless or not full.missing_bytes:
             raise full
         if not names or (self.tenant is not None and not self.tenant.is_wanted(names)):
             raise NotReady(visit.errand.name, ASK_AGAIN_S) from full
         protected = await self._threads.check(self._cache.protected_files, self._at_rest(visit))
-        if changed.is_set():
+        if self._changes != seen:
             return
         passing_bytes = protected.passing_bytes + self._reserved_at_work(visit)
         if passing_bytes >= full.missing_bytes:
@@ -210,13 +249,15 @@ class DiskLine:
             other for other in self._visits if other is not visit and other.doing is _Doing.WAITING and other.is_holding
         ]
         if others and not any(other.must_start_over for other in others):
-            max(others, key=lambda other: other.errand.serial).must_start_over = True
+            youngest = max(others, key=lambda other: other.errand.serial)
+            youngest.must_start_over = True
+            youngest.called.set()
             self.wake()
         return bool(others)
 
 
-async def _either(event: asyncio.Event, patience_s: float) -> None:
-    """Until the event, or until patience ends."""
+async def _either(event: asyncio.Event, patience_s: float | None) -> None:
+    """Until the event, or until patience ends (`None`: never)."""
     with suppress(TimeoutError):
         async with asyncio.timeout(patience_s):
             await event.wait()
