@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from server.engines.embedded import memory
-from server.engines.embedded.sweeping import LATER_S, MOST_OWED_BYTES, Sweeping
+from server.engines.embedded.sweeping import COLLECTING_SHARE, LATER_S, MOST_OWED_BYTES, GivingBack, Sweeping
 from server.engines.load_turns import LoadTurns
 
 pytestmark = pytest.mark.looptime
@@ -18,7 +17,7 @@ class Counted:
         self.sweeps = 0
 
     async def call(self, work):
-        assert work is memory.collect_and_release
+        assert isinstance(work, GivingBack)
         self.sweeps += 1
 
 
@@ -63,3 +62,25 @@ async def test_it_is_done_at_the_end(sweeping, workers):
     await sweeping.freed(1)
     await sweeping.close()
     assert workers.sweeps == 1
+
+
+@pytest.mark.parametrize(("took_s", "most"), [(0.0, 1000), (0.002, 100), (0.1, 3)])
+def test_collecting_has_a_share_of_the_time_and_pages_are_given_back_always(took_s, most):
+    now, collected, released = 1.0, 0, 0
+
+    def collect():
+        nonlocal now, collected
+        now += took_s
+        collected += 1
+
+    def release():
+        nonlocal released
+        released += 1
+
+    giving_back = GivingBack(lambda: now, collect, release)
+    for _ in range(1000):
+        giving_back()
+        now += 0.01
+    assert released == 1000
+    assert 1 <= collected <= most
+    assert collected * took_s <= COLLECTING_SHARE * (now - 1.0) + took_s
