@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from struct import Struct
 from threading import Lock
 from typing import Final, TypeAlias
 
@@ -19,8 +20,10 @@ from server.domain.model import StepDigest
 FileDigest: TypeAlias = Callable[[Path], str]
 """The SHA-256 of a file's content as 64 hex digits."""
 
-FileIdentity: TypeAlias = tuple[int, int, int, int, int]
-"""Device, inode, size, and the times of content and inode."""
+FileIdentity: TypeAlias = bytes
+"""Device, inode, size, and the times of content and inode; packed, since very many are remembered."""
+_IDENTITY: Final = Struct("=5Q")
+_MOST: Final = (1 << 64) - 1
 
 _SALT: Final = "roundhouse step 1"
 
@@ -40,9 +43,9 @@ class RememberedFileDigests:
     The inode's change time is part of the key: a new file that inherits the number and size of a deleted one is read.
     """
 
-    def __init__(self, limit: int = 65536) -> None:
+    def __init__(self, limit: int = 8192) -> None:
         self._limit = limit
-        self._digests: dict[FileIdentity, str] = {}
+        self._digests: dict[FileIdentity, bytes] = {}
         self._lock = Lock()
 
     def __call__(self, path: Path) -> str:
@@ -50,7 +53,7 @@ class RememberedFileDigests:
         key = _identity(path)
         known = self._digests.get(key)
         if known is not None:
-            return known
+            return known.hex()
         digest = file_digest(path)
         self._remember(key, digest)
         return digest
@@ -63,12 +66,13 @@ class RememberedFileDigests:
         with self._lock:
             while len(self._digests) >= self._limit:
                 del self._digests[next(iter(self._digests))]
-            self._digests[key] = digest
+            self._digests[key] = bytes.fromhex(digest)
 
 
 def _identity(path: Path) -> FileIdentity:
     status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    fields = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _IDENTITY.pack(*(field & _MOST for field in fields))
 
 
 def step_digest(
@@ -87,7 +91,7 @@ def step_digest(
     counted = [
         f"{_SALT}, apart for {apart}" if apart else _SALT,
         canonical_text(model.config),
-        [[file.relative, digest_of(file.path)] for file in content(model)],
+        sorted({**{file.relative: digest_of(file.path) for file in content(model)}, **model.lacking}.items()),
         [[name, callees[name]] for name in sorted(model.calls)],
     ]
     return StepDigest(hashlib.sha256(json.dumps(counted).encode()).hexdigest())

@@ -8,7 +8,7 @@ from server.archive.digest import step_digest
 from server.archive.layout import Layout, read_layout
 from server.archive.model_config import ModelConfig, backend_of, canonical, datatype, is_complete, is_ensemble
 from server.archive.model_folder import ModelFolder, content
-from server.domain.model import StepDigest
+from server.domain.model import FileSha, StepDigest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,16 @@ class NeededFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class NeededFile:
+    """A large file of one of its steps that the archive leaves out. `path` begins with the step's name."""
+
+    path: str
+    sha256: FileSha
+    size_bytes: int
+    archive: str
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveFacts:
     """An archive; its own steps are ordered callees first, the entry model last."""
 
@@ -47,6 +57,7 @@ class ArchiveFacts:
     steps: tuple[StepFacts, ...]
     unused: tuple[str, ...]
     needs: tuple[NeededFacts, ...] = ()
+    needed_files: tuple[NeededFile, ...] = ()
 
 
 def inspect(root: Path) -> ArchiveFacts:
@@ -64,6 +75,11 @@ def inspect(root: Path) -> ArchiveFacts:
         steps=tuple(steps),
         unused=layout.unused,
         needs=tuple(NeededFacts(name, need.digest, need.archive) for name, need in sorted(layout.missing.items())),
+        needed_files=tuple(
+            NeededFile(f"{model}/{path}", need.digest, need.size_bytes, need.archive)
+            for model, files in sorted(layout.missing_files.items())
+            for path, need in sorted(files.items())
+        ),
     )
 
 

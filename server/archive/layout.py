@@ -4,6 +4,7 @@ Three shapes are understood: a repository of model folders, one model without a 
 version folder at the root), and either of them inside one extra folder, as `tar czf x.tar.gz folder` makes it.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from server.archive.calls import call_graph, callees_first, entry_model
 from server.archive.manifest import Manifest, read_manifest
 from server.archive.model_config import ModelConfig
 from server.archive.model_folder import ModelFolder, is_ignored, is_model, read_model
-from server.archive.needs import NO_NEEDS, Borrowed, Needs
+from server.archive.needs import NO_FILE_NEEDS, NO_NEEDS, Borrowed, FileNeeds, Needs
 from server.domain.errors import InvalidArchive
 
 __all__ = ["Layout", "ModelFolder", "find_models", "read_layout", "read_needs"]
@@ -28,6 +29,7 @@ class Layout:
 
     `manifest` is `None` for a plain Triton repository; `unused` names models that the entry never calls. `missing`
     are the steps that lie in other archives, where the layout was read without them; `models` then lacks them.
+    `missing_files` are files of the models that do.
     """
 
     manifest: Manifest | None
@@ -35,6 +37,7 @@ class Layout:
     models: tuple[ModelFolder, ...]
     unused: tuple[str, ...] = ()
     missing: Needs = field(default_factory=lambda: NO_NEEDS)
+    missing_files: FileNeeds = field(default_factory=lambda: NO_FILE_NEEDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,22 @@ def _subfolders(folder: Path) -> list[Path]:
     return [path for path in _visible(folder) if path.is_dir() and not path.is_symlink()]
 
 
-def read_needs(root: Path) -> Needs:
-    """The steps that the archive at `root` leaves out. Raises InvalidArchive: no model at all, or a broken manifest."""
-    manifest = _manifest(root, find_models(root))
-    return manifest.needs if manifest else NO_NEEDS
+def read_needs(root: Path) -> tuple[Needs, FileNeeds]:
+    """The steps and files that the archive at `root` leaves out.
+
+    Raises:
+        InvalidArchive: no model at all, a broken manifest, or it leaves out what it holds, or what it has no model for.
+    """
+    repository = find_models(root)
+    manifest = _manifest(root, repository)
+    if manifest is None:
+        return NO_NEEDS, NO_FILE_NEEDS
+    missing = _missing_files(manifest.file_needs, repository)
+    for model, files in manifest.file_needs.items():
+        if held := sorted(files.keys() - missing.get(model, {}).keys()):
+            of = files[held[0]].archive
+            raise InvalidArchive(f"the archive holds {model}/{held[0]}, which its manifest takes from {of!r}")
+    return manifest.needs, missing
 
 
 def read_layout(
@@ -105,7 +120,15 @@ def read_layout(
         raise InvalidArchive(
             f"the archive holds only a part: its step {model!r} lies in {need.archive!r}, which is not at hand"
         )
-    found = [read_model(path, repository.root, name) for name, path in repository.paths.items()]
+    missing_files = _missing_files(manifest.file_needs if manifest else NO_FILE_NEEDS, repository)
+    if missing_files and not is_partial:
+        model, files = next(iter(missing_files.items()))
+        path = next(iter(files))
+        raise InvalidArchive(
+            f"the archive holds only a part: {model}/{path} lies in {files[path].archive!r}, which is not at hand"
+        )
+    lacking = {model: {path: need.digest for path, need in files.items()} for model, files in missing_files.items()}
+    found = [read_model(path, repository.root, name, lacking.get(name, {})) for name, path in repository.paths.items()]
     found += [read_model(borrowed[name], borrowed[name], name) for name in needs if name in borrowed]
     by_name = {model.name: model for model in found}
     configs = {model.name: model.config for model in found} | {name: ModelConfig(name=name) for name in missing}
@@ -118,6 +141,7 @@ def read_layout(
         models=tuple(replace(by_name[name], calls=graph.possible[name]) for name in names if name in by_name),
         unused=tuple(sorted(set(by_name).difference(names))),
         missing=missing,
+        missing_files=missing_files,
     )
 
 
@@ -131,6 +155,18 @@ def _missing(needs: Needs, repository: Repository, borrowed: Borrowed) -> Needs:
     if both := sorted(needs.keys() & repository.paths.keys()):
         raise InvalidArchive(f"the archive holds {both[0]!r}, which its manifest takes from {needs[both[0]].archive!r}")
     return {name: need for name, need in needs.items() if name not in borrowed}
+
+
+def _missing_files(needs: FileNeeds, repository: Repository) -> FileNeeds:
+    """Those that are not there."""
+    for model in needs:
+        if model not in repository.paths:
+            raise InvalidArchive(f"needs.files names the model {model!r}, which the archive does not hold")
+    found = {
+        model: {path: need for path, need in files.items() if not os.path.lexists(repository.paths[model] / path)}
+        for model, files in needs.items()
+    }
+    return {model: files for model, files in found.items() if files}
 
 
 def _python_source(model: ModelFolder) -> str:

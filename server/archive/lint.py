@@ -85,6 +85,12 @@ def _notes(layout: Layout, ignored: list[str]) -> list[str]:
         f"model {name!r} is taken from {need.archive!r} (digest {need.digest[:12]}), which cannot be checked here"
         for name, need in sorted(layout.missing.items())
     ]
+    notes += [
+        f"the file {model}/{path} is taken from {need.archive!r} (SHA-256 {need.digest[:12]}), "
+        "which cannot be checked here"
+        for model, files in sorted(layout.missing_files.items())
+        for path, need in sorted(files.items())
+    ]
     if dropped := [name for name in ignored if not is_ignored(name)]:
         notes.append(f"ignored beside the models: {', '.join(dropped)}")
     if hidden := [name for name in ignored if is_ignored(name)]:

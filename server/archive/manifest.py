@@ -7,7 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from server.archive.needs import NO_NEEDS, Needs, parse_needs, rendered
+from server.archive.needs import (
+    NO_FILE_NEEDS,
+    NO_NEEDS,
+    FileNeeds,
+    Needs,
+    parse_file_needs,
+    parse_needs,
+    rendered,
+)
 from server.domain.errors import InvalidArchive
 from server.domain.model import NOTHING, Footprint
 
@@ -27,8 +35,8 @@ class Manifest:
 
     `task` picks the codecs of plain payloads. `entry_model` names the model that requests are sent to.
     `steps` is {model name: {"footprint_bytes": {device: bytes}}}: measured while building, predicted when loading.
-    `needs` names the steps that the archive leaves out, and who has them. `provenance`, `parity` and `latency` are
-    for people.
+    `needs` names the steps that the archive leaves out, and who has them, `file_needs` large files of its own steps.
+    `provenance`, `parity` and `latency` are for people.
     """
 
     task: str = ""
@@ -40,6 +48,7 @@ class Manifest:
     steps: Mapping[str, Facts] = field(default_factory=lambda: _NO_FACTS)
     format_version: int = FORMAT_VERSION
     needs: Needs = field(default_factory=lambda: NO_NEEDS)
+    file_needs: FileNeeds = field(default_factory=lambda: NO_FILE_NEEDS)
 
     def footprint(self, step: str) -> Footprint:
         """The predicted footprint of a model of this archive, `NOTHING` where the builder did not measure it."""
@@ -54,8 +63,8 @@ def render_manifest(manifest: Manifest) -> str:
     """The manifest as JSON text; equal manifests give equal text."""
     facts = {name: value for name in _FIELDS if (value := getattr(manifest, name))}
     content = {"format_version": manifest.format_version, **facts}
-    if manifest.needs:
-        content["needs"] = rendered(manifest.needs)
+    if manifest.needs or manifest.file_needs:
+        content["needs"] = rendered(manifest.needs, manifest.file_needs)
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=dict) + "\n"
 
 
@@ -82,12 +91,13 @@ def parse_manifest(text: str) -> Manifest:
         if not isinstance(value, wanted):
             raise InvalidArchive(f"{MANIFEST_FILE}: {name} must be {'text' if wanted is str else 'an object'}")
     _check_steps(known.get("steps", {}))
-    return Manifest(**known, format_version=version, needs=_needs(content.get("needs", {})))
+    needs, file_needs = _needs(content.get("needs", {}))
+    return Manifest(**known, format_version=version, needs=needs, file_needs=file_needs)
 
 
-def _needs(content: object) -> Needs:
+def _needs(content: object) -> tuple[Needs, FileNeeds]:
     try:
-        return parse_needs(content)
+        return parse_needs(content), parse_file_needs(content)
     except InvalidArchive as error:
         raise InvalidArchive(f"{MANIFEST_FILE}: {error}") from error
 

@@ -4,17 +4,20 @@ What counts as content is decided here once: digests, staging and packing must a
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from server.archive.manifest import MANIFEST_FILE
 from server.archive.model_config import ModelConfig, backend_of, is_ensemble, parse
 from server.domain.errors import InvalidArchive
+from server.domain.model import FileSha
 
 CONFIG_FILE: Final = "config.pbtxt"
 _MAX_CONFIG_BYTES: Final = 4 << 20
+_NOTHING: Final[Mapping[str, FileSha]] = MappingProxyType({})
 _BACKEND_BY_FILE: Final = {
     "model.onnx": "onnxruntime",
     "model.py": "python",
@@ -36,7 +39,8 @@ class ModelFolder:
     """A model: folder, parsed config (its `name` is the folder's) and the models it calls.
 
     `root` is the archive's folder: links must stay below it. `versions` are the version folders that the config's
-    version policy keeps, ascending.
+    version policy keeps, ascending. `lacking` are files that belong to it and lie in other archives: their digests by
+    path.
     """
 
     name: str
@@ -45,6 +49,7 @@ class ModelFolder:
     calls: tuple[str, ...] = ()
     root: Path = Path("/")
     versions: tuple[str, ...] = ()
+    lacking: Mapping[str, FileSha] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,10 @@ def is_model(path: Path) -> bool:
     return (path / CONFIG_FILE).is_file() or any(_file_backend(path / version) for version in _version_names(path))
 
 
-def read_model(path: Path, root: Path, name: str) -> ModelFolder:
+def read_model(path: Path, root: Path, name: str, lacking: Mapping[str, FileSha] = _NOTHING) -> ModelFolder:
     """Read one model's config and choose its versions; `calls` stays empty (that takes the other models).
+
+    `lacking`: files that lie elsewhere, by path.
 
     Raises:
         InvalidArchive: the config does not parse, the backend cannot be told, or a version or model file is missing.
@@ -85,7 +92,7 @@ def read_model(path: Path, root: Path, name: str) -> ModelFolder:
     versions = kept_versions(config, _version_names(path))
     if not backend_of(config):
         config.backend = next((found for v in reversed(versions) if (found := _file_backend(path / v))), "")
-    model = ModelFolder(config.name, path, config, (), root, versions)
+    model = ModelFolder(config.name, path, config, (), root, versions, lacking)
     _check_files(model)
     return model
 
@@ -159,7 +166,8 @@ def _check_files(model: ModelFolder) -> None:
         raise InvalidArchive(f"model {model.name!r}: default_model_filename {named!r} leaves the version folder")
     wanted = (named,) if named else _FILES_BY_BACKEND.get(backend, ())
     for version in model.versions:
-        if wanted and not any((model.path / version / file).exists() for file in wanted):
+        is_lacking = any(f"{version}/{file}" in model.lacking for file in wanted)
+        if wanted and not is_lacking and not any((model.path / version / file).exists() for file in wanted):
             raise InvalidArchive(
                 f"model {model.name!r} has no {' or '.join(wanted)} in its version folder {version}, "
                 f"which the backend {backend!r} loads"

@@ -6,14 +6,14 @@ Only files that nobody may write are shared: whoever overwrote one in place woul
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from server.archive.digest import FileDigest
 from server.archive.model_folder import ContentFile
+from server.archive.needs import SMALLEST_BYTES
 from server.domain.model import FileSha, WeightFile
 
-SMALLEST_BYTES: Final = 1 << 20
-"""Smaller files are not worth a look-up: graphs, sources, labels."""
+__all__ = ["SMALLEST_BYTES", "FindFile", "Weights", "is_sealed", "no_file"]
 
 FindFile: TypeAlias = Callable[[FileSha, int], Path | None]
 """Where a file of this content and size (bytes) lies that may be linked; `None` where there is none."""

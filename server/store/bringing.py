@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from server.archive.needs import Borrowed, Needs
+from server.archive.needs import NOTHING_LENT, Loan
 from server.domain.clock import Clock
 from server.domain.cold_start import Staging
 from server.domain.errors import DiskFull, InvalidArchive, UnsupportedModel
@@ -14,7 +14,7 @@ from server.store.borrowing import Borrower, Borrowing
 from server.store.disk.cache import DiskCache
 from server.store.disk.line import DiskLine, Visit
 from server.store.origin import Origin, OriginChanged
-from server.store.stager import Fetched, Stager
+from server.store.stager import Fetched, Opened, Stager
 from server.store.stopwatch import Stopwatch
 from server.store.threads import StoreThreads
 
@@ -37,6 +37,7 @@ class Errand:
         """`waiting_for`: the names that somebody waits for who needs the archive of this key."""
         self.place = place
         self.name = place.name
+        self.key = place.key
         self.serial = serial
         self.known_bytes = 0
         """What it was found to need, when it had to start over."""
@@ -160,9 +161,9 @@ class Bringing:
         try:
             opened = await self._threads.transfer(self._stager.open, fetched, visit.workspace, watch)
             async with AsyncExitStack() as lent:
-                borrowed = await self._borrow(errand, visit, opened.needs, watch, borrowing, lent)
+                loan = await self._borrow(errand, visit, opened, watch, borrowing, lent)
                 stage = partial(self._stager.stage, is_private=is_private)
-                staged = await self._threads.transfer(stage, fetched, opened.root, visit.workspace, watch, borrowed)
+                staged = await self._threads.transfer(stage, fetched, opened, visit.workspace, watch, loan)
         except (InvalidArchive, UnsupportedModel):
             await _require_unchanged(errand, fetched)
             raise
@@ -173,14 +174,15 @@ class Bringing:
         self,
         errand: Errand,
         visit: Visit,
-        needs: Needs,
+        opened: Opened,
         watch: Stopwatch,
         borrowing: Borrowing,
         lent: AsyncExitStack,
-    ) -> Borrowed:
-        if not needs:
-            return {}
-        lending = borrowing.steps(Borrower(errand.place.key, errand.name, visit.workspace), needs)
+    ) -> Loan:
+        if not (opened.needs or opened.file_needs):
+            return NOTHING_LENT
+        borrower = Borrower(errand.place.key, errand.name, visit.workspace)
+        lending = borrowing.lend(borrower, opened.needs, opened.file_needs)
         with watch.waiting(), self._line.awaiting_base(visit):
             return await lent.enter_async_context(lending)
 

@@ -79,8 +79,9 @@ class ArchiveStore:
         self._clock = clock
         self._options = options or StoreOptions()
         stager = Stager(cache, complete, limits or UnpackLimits(), tools or ArchiveTools(), sharing=sharing)
-        self._borrowing = Borrowing(cache, threads, self._base if sharing else self._private_base, sharing=sharing)
         self._line = DiskLine(cache, threads)
+        bring = self._base if sharing else self._private_base
+        self._borrowing = Borrowing(cache, threads, bring, self._line.base_is_awaited, sharing=sharing)
         self._bringing = Bringing(cache, self._line, threads, stager, clock, told)
         self._callers: dict[str, Counter[str]] = {}
         """By key: the names under which it was asked for, by those who wait for it."""

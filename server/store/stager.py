@@ -4,15 +4,16 @@ All of it happens in a workspace, so that nothing is left behind when it fails.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
 from server.archive.digest import FileDigest, file_digest
-from server.archive.layout import read_needs
-from server.archive.needs import Borrowed, Needs
+from server.archive.filling import fill_in, twin_of
+from server.archive.layout import find_models, read_needs
+from server.archive.needs import Borrowed, FileNeeds, LentFiles, Loan, Needs
 from server.archive.staging import CompleteConfig, FindPlaced, stage_folder
 from server.archive.unpack import UnpackLimits, unpack
 from server.archive.weights import FindFile
@@ -79,10 +80,11 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Where an archive lies unpacked, and which steps it leaves out."""
+    """Where an archive lies unpacked, and which steps, and files of its own steps, it leaves out."""
 
     root: Path
     needs: Needs
+    file_needs: FileNeeds
 
 
 class Stager:
@@ -137,28 +139,29 @@ class Stager:
         """
         with faults.writing(fetched.name):
             root = self._unpack(fetched, workspace, watch) if fetched.is_packed else self._folder(fetched)
-            return Opened(root, read_needs(root))
+            return Opened(root, *read_needs(root))
 
     def stage(
         self,
         fetched: Fetched,
-        root: Path,
+        opened: Opened,
         workspace: Workspace,
         watch: Stopwatch,
-        borrowed: Borrowed,
+        loan: Loan,
         *,
         is_private: bool = False,
     ) -> StagedArchive:
-        """Lay the steps of what lies open at `root` out in the workspace, ready for `DiskCache.adopt`.
+        """Lay the steps of what was `opened` out in the workspace, ready for `DiskCache.adopt`.
 
-        Files are linked into the steps, not copied, where the file system allows. Steps that the archive needs of
-        others are `borrowed`. `is_private`: it is for one borrower only, who names the steps by their shared digests.
+        Files are linked into the steps, not copied, where the file system allows. What the archive needs of others is
+        its `loan`. `is_private`: it is for one borrower only, who names the steps by their shared digests.
 
         Raises:
             InvalidArchive, UnsupportedModel: the content is at fault.
             DiskFull, StoreUnavailable.
         """
         with faults.writing(fetched.name):
+            root = self._whole(fetched, opened.root, workspace, loan.files)
             return self._tools.stage_folder(
                 root,
                 fetched.name,
@@ -166,16 +169,25 @@ class Stager:
                 workspace.steps,
                 self._complete,
                 link=True,
-                digest_of=watch.timed(self._digest_of),
+                digest_of=watch.timed(partial(self._digest_of, _known(root, opened.file_needs))),
                 placed=partial(self._cache.placed, workspace),
-                borrowed=borrowed,
+                borrowed=loan.steps,
                 sharing=self._sharing or is_private,
                 equal_file=self._cache.equal_file,
             )
 
-    def _digest_of(self, path: Path) -> str:
+    def _digest_of(self, lent: Mapping[Path, str], path: Path) -> str:
         """Borrowed weights are known; links that came and went since they were read hide that from others."""
-        return self._cache.weight_digest(path) or self._tools.digest_of(path)
+        return lent.get(path) or self._cache.weight_digest(path) or self._tools.digest_of(path)
+
+    def _whole(self, fetched: Fetched, root: Path, workspace: Workspace, lent: LentFiles) -> Path:
+        """Where the archive lies with all its files; one that is not ours is left as it is."""
+        if not lent:
+            return root
+        is_ours = fetched.is_packed or fetched.is_ours
+        whole = root if is_ours else twin_of(root, workspace.path / "whole")
+        fill_in(whole, lent)
+        return whole
 
     def _folder(self, fetched: Fetched) -> Path:
         if fetched.is_ours:
@@ -197,6 +209,12 @@ class Stager:
             fetched.path.unlink()
             self._cache.reserve(fetched.name, workspace, workspace.reserved_bytes - held)
         return into
+
+
+def _known(root: Path, needs: FileNeeds) -> Mapping[Path, str]:
+    """The digests of files that were just put into the archive at `root`."""
+    paths = find_models(root).paths if needs else {}
+    return {paths[model] / path: need.digest for model, files in needs.items() for path, need in files.items()}
 
 
 def _held(fetched: Fetched) -> int:
