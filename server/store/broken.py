@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from server.domain.errors import InvalidArchive, UnsupportedModel
+from server.store.last_few import LastFew
 
 ContentFault: TypeAlias = InvalidArchive | UnsupportedModel
 
@@ -19,7 +20,7 @@ class BrokenVersions:
     """One broken version per archive: the newest that was tried."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, _Broken] = {}
+        self._by_key = LastFew[_Broken]()
 
     def __contains__(self, key: str) -> bool:
         """Whether the newest version that was tried is broken."""
@@ -27,11 +28,11 @@ class BrokenVersions:
 
     def remember(self, key: str, version: str, error: ContentFault) -> None:
         """This version cannot be staged."""
-        self._by_key[key] = _Broken(version, type(error), str(error))
+        self._by_key.put(key, _Broken(version, type(error), str(error)))
 
     def forget(self, key: str) -> None:
         """The archive is gone, or whole again."""
-        self._by_key.pop(key, None)
+        self._by_key.forget(key)
 
     def check(self, key: str, version: str | None = None) -> None:
         """Raise what was wrong with this version (any version, if none is given); a new exception each time."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.domain.clock import Clock
+from server.store.last_few import LastFew
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +23,28 @@ class StoreOptions:
 
 
 class Freshness:
-    """Remembers per archive when it was looked at, and when its version was last confirmed."""
+    """Remembers per archive when it was looked at, and when its version was last confirmed; of the last few thousand.
+
+    One that is forgotten counts as never looked at, and as confirmed at the start.
+    """
 
     def __init__(self, clock: Clock, options: StoreOptions) -> None:
         self._clock = clock
         self._options = options
         self._started_at = clock.now()
-        self._checked_at: dict[str, float] = {}
-        self._verified_at: dict[str, float] = {}
+        self._checked_at = LastFew[float]()
+        self._verified_at = LastFew[float]()
         self._rest_until = clock.now()
 
     def verified(self, key: str) -> None:
         """The origin confirmed the version (or that the content is broken)."""
-        self._verified_at[key] = self._checked_at[key] = self._clock.now()
+        now = self._clock.now()
+        self._verified_at.put(key, now)
+        self._checked_at.put(key, now)
 
     def unverified(self, key: str) -> None:
         """The staged version is served although the origin did not answer; do not ask again at once."""
-        self._checked_at[key] = self._clock.now()
+        self._checked_at.put(key, self._clock.now())
 
     def origin_failed(self) -> None:
         """Let the origin rest."""
@@ -46,8 +52,8 @@ class Freshness:
 
     def forget(self, key: str) -> None:
         """The archive is gone."""
-        self._checked_at.pop(key, None)
-        self._verified_at.pop(key, None)
+        self._checked_at.forget(key)
+        self._verified_at.forget(key)
 
     def is_fresh(self, key: str) -> bool:
         """Whether the archive needs no check now."""

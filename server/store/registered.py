@@ -38,6 +38,7 @@ class RegisteredFolders:
         self._by_id: dict[str, Registered] = {}
         self._by_name: dict[str, Registered] = {}
         self._listeners: list[Callable[[Registered], None]] = []
+        self._added_listeners: list[Callable[[Registered], None]] = []
 
     def add(self, id: str, folder: Path, target: str = "", *, is_trusted: bool = False) -> Registered:  # noqa: A002
         """Register a folder (or a tar file) under an id and, if given, a target name.
@@ -59,6 +60,8 @@ class RegisteredFolders:
             raise InvalidArchive(f"model {id!r}: there is no folder at the url that was given")
         self._by_id[id] = registered
         self._by_name.update(dict.fromkeys(_names(registered), registered))
+        for listener in self._added_listeners:
+            listener(registered)
         return registered
 
     def remove(self, id: str) -> Registered:  # noqa: A002 -- the contract's word
@@ -86,6 +89,10 @@ class RegisteredFolders:
     def list(self) -> list[Registered]:
         """All loads, sorted by id."""
         return [self._by_id[each] for each in sorted(self._by_id)]
+
+    def on_added(self, listener: Callable[[Registered], None]) -> None:
+        """Call `listener` after each addition."""
+        self._added_listeners.append(listener)
 
     def on_removed(self, listener: Callable[[Registered], None]) -> None:
         """Call `listener` after each removal."""

@@ -61,6 +61,10 @@ class AccessLog:
         self._besides.left(name, total_s)
         self._put(Line(self._wall() - total_s, name, self._known.get(name) or self._ask(name)))
 
+    def asked(self, name: str, at: float) -> None:
+        """Note a request that came at `at` (wall clock) and was counted elsewhere: a front-end worker answered it."""
+        self._put(Line(at, name, self._known.get(name) or self._ask(name)))
+
     def _ask(self, name: str) -> tuple[Part, ...]:
         parts = self._parts_of(name)
         if parts:  # names that nobody knows are not kept: callers make them up

@@ -9,16 +9,6 @@ from onnx import TensorProto, helper, numpy_helper
 from server.archive.manifest import Manifest, write_manifest
 from server.archive.needs import Need
 from server.archive.pack import pack
-from server.domain.clock import SystemClock
-from server.domain.inference import InferenceRequest, Tensor
-from server.domain.model import CPU
-from server.engines.embedded.engine import EmbeddedEngine
-from server.residency.residency import Residency
-from server.store.disk.cache import DiskCache
-from server.store.local import LocalFolder
-from server.store.registered import RegisteredFolders
-from server.store.resolve import ArchiveStore
-from server.store.threads import StoreThreads
 from tests.fakes.repositories import (
     chain_ensemble,
     linear_pipeline,
@@ -28,8 +18,8 @@ from tests.fakes.repositories import (
     tensor_entry,
     write_config,
 )
+from tests.integration.whole_house import WholeHouse
 from tests.unit.archive.needs_writing import digests_of
-from tests.unit.store.store_archives import complete_nothing
 
 BUDGET = 1 << 30
 ENTRIES = 1 << 20
@@ -63,48 +53,18 @@ def tuned(root: Path, scale: float) -> Path:
     return root
 
 
-class House:
-    """A store with its cache, an engine, and residency between them."""
+class House(WholeHouse):
+    """A house with room for everything, whose archives lie in its folder."""
 
     def __init__(self, root: Path, *, sharing: bool = True) -> None:
-        clock, threads = SystemClock(), StoreThreads(2, 2)
-        self.folder = root / "store"
-        self.folder.mkdir()
-        self.cache = DiskCache(root / "cache", None, clock, sharing=sharing)
-        self.store = ArchiveStore(
-            LocalFolder(self.folder, threads),
-            RegisteredFolders(),
-            self.cache,
-            threads,
-            clock,
-            complete_nothing,
-            sharing=sharing,
-        )
-        self.engine = EmbeddedEngine(threads=1)
-        self.residency = Residency(self.engine, self.store, {CPU: BUDGET}, clock)
+        super().__init__(root, BUDGET, sharing=sharing)
 
     def put(self, name: str, root: Path) -> None:
         (self.folder / name).parent.mkdir(exist_ok=True)
         pack(root, self.folder / name, level=1)
 
-    async def start(self) -> None:
-        await self.store.start()
-        await self.engine.start(lambda _: None)
-
-    async def stop(self) -> None:
-        await self.residency.close()
-        await self.engine.stop()
-        await self.store.close()
-
     async def ask(self, name: str) -> np.ndarray:
-        lease = await self.residency.lease(name, 30.0)
-        with lease:
-            request = InferenceRequest({"INPUT0": Tensor("INPUT0", "FP32", X)})
-            answer = await self.engine.infer(lease.archive.entry, request)
-        return answer.outputs[0].data
-
-    def charged(self) -> int:
-        return self.residency.snapshot()["devices"][CPU]["charged_bytes"]
+        return await self.answer(name, X)
 
 
 @pytest.fixture

@@ -6,20 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server.domain.clock import SystemClock
 from server.domain.errors import DiskFull, NotReady
-from server.domain.inference import InferenceRequest, Tensor
-from server.domain.model import CPU
-from server.engines.embedded.engine import EmbeddedEngine
-from server.residency.options import ResidencyOptions
-from server.residency.residency import Residency
-from server.store.disk.cache import DiskCache
-from server.store.registered import RegisteredFolders
-from server.store.resolve import ArchiveStore
-from server.store.threads import StoreThreads
 from tests.integration.residency.linear_archives import expected, inputs_of, write_packed
+from tests.integration.whole_house import WholeHouse
 from tests.unit.store.scripted_origin import ScriptedOrigin
-from tests.unit.store.store_archives import complete_nothing
 
 ARCHIVES, CALLERS, ROUNDS = 12, 8, 2
 WEIGHT_BYTES = 1_000_000
@@ -27,39 +17,20 @@ CHARGE_BYTES = 1_100_000
 """What one of them takes in memory, or a little less."""
 
 
-class House:
-    """A store whose archives are copied, an engine, and residency, all real."""
+class House(WholeHouse):
+    """A house whose archives are copied, as from a bucket; and how full its disk was."""
 
     def __init__(self, root: Path, budget_bytes: int, quota_bytes: int, archives: int = 4) -> None:
-        clock, threads = SystemClock(), StoreThreads(4, 4)
         self.origin = ScriptedOrigin()
+        super().__init__(root, budget_bytes, quota_bytes, self.origin)
         for seed in range(archives):
-            (root / "store").mkdir(exist_ok=True)
-            self.origin.put(f"a{seed}", write_packed(root / "store" / f"a{seed}.tar.gz", seed, WEIGHT_BYTES))
-        self.cache = DiskCache(root / "cache", quota_bytes, clock)
-        self.store = ArchiveStore(self.origin, RegisteredFolders(), self.cache, threads, clock, complete_nothing)
-        self.engine = EmbeddedEngine(threads=1)
-        options = ResidencyOptions(churn_guard_s=0.0)
-        self.residency = Residency(self.engine, self.store, {CPU: budget_bytes}, clock, options)
-        self.store.share_disk_with(self.residency.disk)
+            self.origin.put(f"a{seed}", write_packed(self.folder / f"a{seed}.tar.gz", seed, WEIGHT_BYTES))
         self.most_bytes = 0
-
-    async def start(self) -> None:
-        await self.store.start()
-        await self.engine.start(lambda _: None)
-
-    async def stop(self) -> None:
-        await self.residency.close()
-        await self.engine.stop()
-        await self.store.close()
 
     async def ask(self, seed: int, timeout_s: float = 20.0) -> None:
         inputs = inputs_of(seed)
-        with await self.residency.lease(f"a{seed}", timeout_s) as lease:
-            (spec,) = lease.archive.steps[-1].signature.inputs
-            request = InferenceRequest({spec.name: Tensor(spec.name, "FP32", inputs)})
-            answer = await self.engine.infer(lease.archive.entry, request)
-        np.testing.assert_allclose(answer.outputs[0].data, expected(inputs, seed), rtol=1e-4)
+        answer = await self.answer(f"a{seed}", inputs, timeout_s)
+        np.testing.assert_allclose(answer, expected(inputs, seed), rtol=1e-4)
         usage = self.cache.usage()
         self.most_bytes = max(self.most_bytes, usage["used_bytes"] + usage["reserved_bytes"])
 

@@ -78,6 +78,10 @@ class DiskLayout:
             partial.unlink(missing_ok=True)
             raise
 
+    def read(self, key: str) -> StagedRecord | None:
+        """Read a record; `None` where it is missing or damaged."""
+        return self._read(self._path(key))
+
     def erase(self, key: str) -> None:
         """Remove a record; a missing one is fine."""
         self._path(key).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from server.domain.errors import ArchiveNotFound, InvalidArchive
 from server.store import names as archive_name
+from server.store.last_few import LastFew
 from server.store.listing import archive_names
 from server.store.origin import OriginChanged
 from server.store.s3.download import Download, S3Object
@@ -41,7 +42,7 @@ class S3Prefix:
         self._threads = threads
         self._client = options.client()
         self._download = Download(self._client, options)
-        self._found: dict[str, _Found] = {}
+        self._found = LastFew[_Found]()
 
     async def version(self, name: str) -> str:
         """Ask S3 with one HEAD (and, while the archive has not been found yet, a listing).
@@ -86,9 +87,9 @@ class S3Prefix:
         known = self._found.get(name)
         found = (known and self._find_again(name, known.key)) or self._find_anywhere(name)
         if found is None:
-            self._found.pop(name, None)
+            self._found.forget(name)
             raise ArchiveNotFound(name)
-        self._found[name] = found
+        self._found.put(name, found)
         return found
 
     def _find_again(self, name: str, key: str) -> _Found | None:

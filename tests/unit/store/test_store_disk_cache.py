@@ -16,9 +16,9 @@ from tests.fakes.source import SIGNATURE, digest_of
 class Cache:
     """A cache in a folder, and a way to put archives into it."""
 
-    def __init__(self, root, quota=None, free=10**9):
+    def __init__(self, root, quota=None, free=10**9, most_described=1000):
         self.root, self.clock = root, FakeClock()
-        self.cache = DiskCache(root, quota, self.clock, free_bytes=lambda _: free)
+        self.cache = DiskCache(root, quota, self.clock, free_bytes=lambda _: free, most_described=most_described)
         self.cache.open()
 
     def put(self, name, sizes, version="1"):
@@ -55,10 +55,10 @@ class Cache:
 def make(tmp_path):
     made = []
 
-    def build(quota=None, free=10**9):
+    def build(quota=None, free=10**9, most_described=1000):
         for earlier in made:
             earlier.cache.close()
-        made.append(Cache(tmp_path / "cache", quota, free))
+        made.append(Cache(tmp_path / "cache", quota, free, most_described))
         return made[-1]
 
     yield build
@@ -287,3 +287,58 @@ def test_a_record_that_cannot_be_written_leaves_no_file(make):
     with pytest.raises((OSError, DiskFull, StoreUnavailable)):
         house.put("a", {"x": 10}, version="2")
     assert list((house.root / "tmp").glob("record-*")) == []
+
+
+def test_archives_used_long_ago_are_read_again_and_are_what_they_were(make):
+    cache = make(most_described=5)
+    put = {f"x{number}": cache.put(f"x{number}", {"base": 10, f"own{number}": 1}) for number in range(20)}
+    at_hand = [name for name in put if cache.cache.get(name) is not None]
+    assert "x19" in at_hand
+    assert 5 <= len(at_hand) <= 6
+    assert cache.cache.usage()["archives"] == 20
+    assert cache.cache.claim("x0") is None
+    assert cache.cache.hand_out("x0") == put["x0"]
+    assert cache.cache.get("x0") == put["x0"]
+    assert cache.cache.claim("x0") is cache.cache.get("x0")
+
+
+def test_archives_whose_steps_are_retained_stay_at_hand(make):
+    cache = make(most_described=3)
+    first = cache.put("x0", {"base": 10, "own0": 1})
+    cache.cache.retain({first.entry})
+    for number in range(1, 20):
+        cache.put(f"x{number}", {"base": 10, f"own{number}": 1})
+    assert cache.cache.get("x0") is first
+    assert cache.cache.get("x1") is None
+
+
+def test_an_archive_that_is_not_at_hand_counts_against_the_quota_and_leaves_in_its_turn(make):
+    cache = make(quota=25, most_described=2)
+    for number in range(5):
+        cache.put(f"x{number}", {f"own{number}": 5})
+        cache.settle()
+    cache.cache.touch("x0")
+    cache.put("new", {"new": 9})
+    assert cache.has("own0", "own3", "own4", "new")
+    assert cache.cache.hand_out("x1") is None
+    assert cache.cache.hand_out("x0") is not None
+
+
+def test_an_archive_whose_record_is_gone_is_not_handed_out(make):
+    cache = make(most_described=1)
+    for number in range(4):
+        cache.put(f"x{number}", {f"own{number}": 5})
+    (record,) = (cache.root / "archives").glob("x0*")
+    record.unlink()
+    assert cache.cache.hand_out("x0") is None
+    assert cache.put("x0", {"own0": 5}) == cache.cache.hand_out("x0")
+
+
+def test_a_step_that_archives_share_is_one_object_until_the_last_of_them_goes(make):
+    cache = make()
+    first, second = cache.put("x", {"base": 10, "a": 1}), cache.put("y", {"base": 10, "b": 1})
+    assert first.steps[0] is second.steps[0]
+    assert first.steps[1].signature is second.steps[1].signature
+    cache.cache.forget("x")
+    cache.settle()
+    assert cache.put("z", {"base": 10, "c": 1}).steps[0] is second.steps[0]
