@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from server.domain.errors import InferenceFailed, LoadFailed
+from server.domain.errors import EngineLost, InferenceFailed, LoadFailed
 from server.engines.embedded.backends.python import PythonBackend
 from tests.fakes.clock import FakeClock
 from tests.unit.python_steps.step_folders import ECHO, FakeCallees, StepRig, open_descriptors, output_of, request_of
@@ -115,6 +115,18 @@ def test_repeated_deaths_make_restarts_wait(rig, clock):
 def test_a_crash_while_loading_is_a_failed_load(rig):
     with pytest.raises(LoadFailed, match="its worker process exited with code 3 while it loaded"):
         rig.load("import os; os._exit(3)")
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_who_is_killed_while_loading_is_lost_and_not_broken(rig, name):
+    killed = "its worker process exited with signal \\d+ " + rf"\({name}\) while it loaded"
+    with pytest.raises(EngineLost, match=killed):
+        rig.load(f"import os, signal; os.kill(os.getpid(), signal.{name}); signal.pause()")
+
+
+def test_a_fatal_signal_of_its_own_making_is_a_failed_load(rig):
+    with pytest.raises(LoadFailed, match=r"\(SIGABRT\) while it loaded"):
+        rig.load("import os; os.abort()")
 
 
 def test_a_hang_while_loading_is_a_failed_load(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from typing import Final
 
 from server.domain.clock import Clock
-from server.domain.errors import InferenceFailed, LoadFailed, RoundhouseError
+from server.domain.errors import EngineLost, InferenceFailed, LoadFailed, RoundhouseError
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.engines.embedded.python_steps.call_desk import CallDesk
 from server.engines.embedded.python_steps.launch import Launch
@@ -63,7 +63,12 @@ class IsolatedInstance:
         return worker
 
     def finish_loading(self) -> None:
-        """Wait until the model is loaded. Raises LoadFailed; then the process is gone."""
+        """Wait until the model is loaded.
+
+        Raises:
+            LoadFailed: it refused, hung or died.
+            EngineLost: somebody killed its process, which says nothing about the model. It is gone in either case.
+        """
         worker = self._worker
         worker.connection.limit(self._load_timeout_s)
         desk = CallDesk(worker.connection, self._caller)
@@ -78,7 +83,8 @@ class IsolatedInstance:
             ) from None
         except ConnectionLost:
             how = worker.end(_FINALIZE_GRACE_S)
-            raise LoadFailed(f"step {self._launch.name!r}: its worker process {how} while it loaded") from None
+            kind = EngineLost if worker.was_killed else LoadFailed
+            raise kind(f"step {self._launch.name!r}: its worker process {how} while it loaded") from None
         except BaseException:
             worker.end()
             raise
@@ -163,7 +169,7 @@ class IsolatedInstance:
         try:
             self._worker = self._start()
             self.finish_loading()
-        except LoadFailed as error:
+        except (LoadFailed, EngineLost) as error:
             self._note_death("could not be started again")
             raise InferenceFailed(str(error)) from error
         return self._worker

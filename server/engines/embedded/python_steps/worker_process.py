@@ -21,6 +21,8 @@ from server.engines.process_memory import own_bytes
 _MODULE: Final = "server.engines.embedded.python_steps.worker"
 _IMPORT_ROOT: Final = str(Path(server.__file__).resolve().parents[1])
 _EXIT_GRACE_S: Final = 5.0
+_FROM_OUTSIDE: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM})
+"""Whoever ends by these was ended by somebody: the kernel that ran out of memory, an operator."""
 
 
 class Spawner:
@@ -79,6 +81,8 @@ class WorkerProcess:
         self._output_thread.start()
         self._end = threading.Lock()
         self._has_ended = False
+        self.was_killed = False
+        """Once it has ended: somebody else killed it, neither its own code nor we."""
 
     @property
     def pid(self) -> int:
@@ -100,24 +104,25 @@ class WorkerProcess:
         """
         with self._end:
             if not self._has_ended:
-                self._wait(grace_s)
+                ended_itself = self._wait(grace_s)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
                 self._process.wait()
                 self._has_ended = True
+                self.was_killed = ended_itself and self._process.returncode in _FROM_OUTSIDE
                 self.connection.close()
                 self._output_thread.join(_EXIT_GRACE_S)
         return _told(self._process.returncode)
 
-    def _wait(self, grace_s: float) -> None:
-        """Wait for the exit without reaping: the group must still exist when it is killed."""
+    def _wait(self, grace_s: float) -> bool:
+        """Wait for the exit without reaping: the group must still exist when it is killed. Returns whether it came."""
         if grace_s <= 0:
-            return
+            return False
         descriptor = os.pidfd_open(self.pid)
         try:
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
-            poll.poll(grace_s * 1000)
+            return bool(poll.poll(grace_s * 1000))
         finally:
             os.close(descriptor)
 
