@@ -43,7 +43,8 @@ class Footprints:
         self._ask_engine = ask_engine
         self._budgets = budgets
         self._options = options
-        self._file = FootprintFile(options.footprint_file) if options.footprint_file is not None else None
+        file, measured_by = options.footprint_file, options.footprints_of
+        self._file = FootprintFile(file, measured_by) if file is not None else None
         self._bytes: dict[StepDigest, dict[Device, int]] = {}
         self._mapped: dict[StepDigest, Mapping[FileSha, int]] = {}
         self._file_bytes: dict[tuple[FileSha, str], int] = {}

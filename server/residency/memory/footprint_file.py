@@ -1,7 +1,8 @@
 """Where measured footprints survive a restart: one line of JSON for each measurement, the last one of a step counts.
 
 Lines are added, so that a measurement costs one small write and is safe at once, however the process ends. The file is
-written anew where it has become more history than state.
+written anew where it has become more history than state. Its first line names the engine that was measured: another
+one, or another version of it, may take more or less, and what it says is then forgotten.
 """
 
 import json
@@ -17,7 +18,6 @@ from server.domain.model import NOTHING, Device, FileSha, StepDigest
 
 _log = logging.getLogger(__name__)
 FORMAT: Final = 2
-_HEAD: Final = json.dumps({"format": FORMAT}) + "\n"
 _HISTORY: Final = 1000
 """So many lines that nobody needs are left in peace."""
 
@@ -37,8 +37,10 @@ class Measurement:
 class FootprintFile:
     """The file. Not knowing it is no harm: it is a cache, and unreadable lines are ignored."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, engine: str = "") -> None:
+        """`engine`: whose measurements these are."""
         self._path = path
+        self._head = json.dumps({"format": FORMAT, **({"engine": engine} if engine else {})}) + "\n"
         self._lock = threading.Lock()
         self._lines = 0
         """How many measurements the file holds; -1 where it is none of ours and must be replaced."""
@@ -50,9 +52,9 @@ class FootprintFile:
         except (OSError, UnicodeDecodeError):
             self._lines = -1
             return []
-        is_whole = head == _HEAD and all(line.endswith("\n") for line in lines)
+        is_whole = head == self._head and all(line.endswith("\n") for line in lines)
         self._lines = len(lines) if is_whole else -1
-        return list(_measurements(lines)) if head == _HEAD else []
+        return list(_measurements(lines)) if head == self._head else []
 
     def is_mostly_history(self, known: int) -> bool:
         """Whether the file should rather be written anew, with the `known` measurements that count."""
@@ -63,7 +65,7 @@ class FootprintFile:
         with self._writing():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
-                file.write("".join([*([] if file.tell() else [_HEAD]), *map(_line, measurements)]))
+                file.write("".join([*([] if file.tell() else [self._head]), *map(_line, measurements)]))
             self._lines += len(measurements)
 
     def replace(self, measurements: Sequence[Measurement]) -> None:
@@ -71,7 +73,7 @@ class FootprintFile:
         with self._writing():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             draft = self._path.with_name(self._path.name + ".draft")
-            draft.write_text("".join([_HEAD, *map(_line, measurements)]))
+            draft.write_text("".join([self._head, *map(_line, measurements)]))
             draft.replace(self._path)
             self._lines = len(measurements)
 

@@ -58,6 +58,20 @@ def test_measurements_survive_a_restart(tmp_path):
     assert after.predict_load_s(step("a")) == 2.5
 
 
+def test_what_another_version_of_the_engine_took_is_forgotten(tmp_path):
+    file = tmp_path / "footprints.json"
+    old = footprints(footprint_file=file, footprints_of="embedded onnxruntime 1.22.0")
+    measure(old, "a", 8)
+    old.write(old.take_unsaved())
+    new = footprints(footprint_file=file, footprints_of="embedded onnxruntime 1.23.0", bytes_per_file_byte=1.0)
+    assert new.predict(step("a", 10)).on(CPU) == 10
+    measure(new, "b", 7)
+    new.write(new.take_unsaved())
+    again = footprints(footprint_file=file, footprints_of="embedded onnxruntime 1.23.0", bytes_per_file_byte=1.0)
+    assert (again.predict(step("a", 10)).on(CPU), again.predict(step("b", 10)).on(CPU)) == (10, 7)
+    assert footprints(footprint_file=file, bytes_per_file_byte=1.0).predict(step("b", 10)).on(CPU) == 10
+
+
 GARBAGE = ["", "{", "[]", '{"format": 9}\n{"step": "x"}\n', '{"format": 2}\n{"step": 1, "bytes": 3}\n7\nx', "\x00\xff"]
 
 
