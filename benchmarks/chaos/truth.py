@@ -14,9 +14,11 @@ from benchmarks.chaos.archives import Archive
 MOST_TOLD: Final = 20
 _NOT_READY: Final = "is not ready yet; try again in"
 """Archives take turns in a memory that does not hold them: who waited for too long is told to come back."""
+_KILLED: Final = "step's process killed"
+"""Nobody notices before the step is asked again: Triton answers that one request with an error, however late."""
 EXPLAINS: Final[dict[str, frozenset[int]]] = {
     "engine killed": frozenset({503, 504}),
-    "step's process killed": frozenset({400, 500, 503, 504}),
+    _KILLED: frozenset({400, 500, 503, 504}),
     "S3": frozenset({503, 504}),
     "disk full": frozenset({504, 507}),
     "broken upload": frozenset({400, 500}),
@@ -45,6 +47,8 @@ class _Known:
     whole: dict[int, float] = field(default_factory=dict)
     """Versions that were uploaded whole, and when that began."""
     newest_seen: int = -1
+    answered_at: float = float("-inf")
+    """When the last right answer ended."""
 
 
 class Truth:
@@ -90,15 +94,18 @@ class Truth:
                 self._wrong(f"{archive.name}: version {version} after {not_before} had been seen")
             else:
                 known.newest_seen = max(known.newest_seen, version)
+                known.answered_at = max(known.answered_at, ended)
                 self.outcomes["200"] += 1
 
     def failed(self, archive: Archive, status: int, said: str, began: float, ended: float) -> None:
         """Judge a failure that has the right shape."""
         with self._lock:
             self.outcomes[str(status)] += 1
+            answered_at = self._known.get(archive.name, _Known()).answered_at
             for fault in self._faults:
                 is_of_it = fault.archive in {"", archive.name} and status in EXPLAINS[fault.kind]
-                if is_of_it and fault.began <= ended and began <= self._explains_until(fault):
+                is_unseen = fault.kind == _KILLED and answered_at < fault.ended
+                if is_of_it and fault.began <= ended and (is_unseen or began <= self._explains_until(fault)):
                     self.explained[f"{status} {fault.kind}"] += 1
                     return
             if status == 503 and _NOT_READY in said:

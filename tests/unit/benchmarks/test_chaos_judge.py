@@ -47,6 +47,16 @@ def test_right_answers_are_right_and_remembered(truth):
     assert truth.outcomes["200"] == 2
 
 
+def test_a_killed_process_of_a_step_explains_failures_until_the_step_answers_again(truth):
+    truth.answered(ARCHIVE, 0, -1, 15.0)
+    truth.begin("step's process killed", 30.0).ended = 30.0
+    truth.failed(ARCHIVE, 500, "stub is not healthy", 90.0, 91.0)
+    assert truth.wrong_count == 0
+    truth.answered(ARCHIVE, 0, -1, 95.0)
+    truth.failed(ARCHIVE, 500, "stub is not healthy", 96.0, 97.0)
+    assert truth.wrong_count == 1
+
+
 @pytest.mark.parametrize(
     ("version", "not_before", "ended", "said"),
     [
