@@ -7,6 +7,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.load.generator import chosen
+
 _CPU = Path("/proc/cpuinfo")
 PACKAGES = ("onnxruntime", "numpy", "uvicorn", "httptools", "uvloop", "fastapi", "tokenizers", "orjson")
 
@@ -21,6 +23,7 @@ def environment() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
+        "closed_loops_by": chosen().name,
         "commit": _commit() or "unknown",
         "note": "load generator and server share the cores; machines are noisy: read ratios, not absolute figures",
     }

@@ -8,8 +8,11 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
 from typing import Literal, cast
@@ -30,10 +33,18 @@ class Load:
     seconds: float
     encoding: Literal["utf-8", "base64"] = "utf-8"
     """How `bodies` stand here: texts as they are, or any bytes in base64."""
+    pid: int | None = None
+    """The server's process, if its CPU time (with its children's) shall be told."""
 
     def raw_bodies(self) -> list[bytes]:
         """As they are sent."""
         return [base64.b64decode(body) if self.encoding == "base64" else body.encode() for body in self.bodies]
+
+    def requests(self) -> list[bytes]:
+        """Complete HTTP/1.1 requests, one per body."""
+        head = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        first = f"POST {self.path} HTTP/1.1\r\nhost: {self.host}\r\n{head}"
+        return [f"{first}content-length: {len(body)}\r\n\r\n".encode() + body for body in self.raw_bodies()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,8 @@ class Outcome:
     mean_ms: float
     requests: int
     failed: int
+    server_cpu_s: float | None = None
+    """What the server's processes used meanwhile; None where `Load.pid` does not name one."""
 
 
 class _Connection(asyncio.Protocol):
@@ -100,11 +113,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def _run(load: Load) -> Outcome:
-    head = "".join(f"{name}: {value}\r\n" for name, value in load.headers.items())
-    requests = [
-        f"POST {load.path} HTTP/1.1\r\nhost: {load.host}\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
-        for body in load.raw_bodies()
-    ]
+    requests = load.requests()
     loop = asyncio.get_running_loop()
     begin = perf_counter()
     until = begin + load.seconds
@@ -127,14 +136,33 @@ def outcome(latencies_s: Sequence[float], elapsed_s: float, failed: int = 0) -> 
     """
     if not latencies_s:
         raise ValueError("nothing was answered")
-    ordered = sorted(latencies_s)
+    return outcome_of(Counter(latencies_s).items(), elapsed_s, failed, unit_s=1.0)
+
+
+def outcome_of(
+    counts: Iterable[tuple[float, int]],
+    elapsed_s: float,
+    failed: int = 0,
+    server_cpu_s: float | None = None,
+    *,
+    unit_s: float = 1e-6,
+) -> Outcome:
+    """The figures of latencies in `unit_s` with how many answers each had; there is at least one."""
+    ordered = sorted(counts)
+    upto = list(accumulate(count for _, count in ordered))
+    total, unit_ms = upto[-1], unit_s * 1e3
+
+    def at(share: float) -> float:
+        return round(ordered[bisect_right(upto, min(int(total * share), total - 1))][0] * unit_ms, 3)
+
     return Outcome(
-        requests_per_s=round(len(ordered) / elapsed_s, 1),
-        p50_ms=round(ordered[len(ordered) // 2] * 1e3, 3),
-        p99_ms=round(ordered[int(len(ordered) * 0.99)] * 1e3, 3),
-        mean_ms=round(sum(ordered) / len(ordered) * 1e3, 3),
-        requests=len(ordered),
+        requests_per_s=round(total / elapsed_s, 1),
+        p50_ms=at(0.5),
+        p99_ms=at(0.99),
+        mean_ms=round(sum(each * count for each, count in ordered) / total * unit_ms, 3),
+        requests=total,
         failed=failed,
+        server_cpu_s=server_cpu_s,
     )
 
 

@@ -3,15 +3,17 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load.closed_loop import Load, Outcome
+from benchmarks.load.generator import chosen
 
 ROUNDHOUSE = Path(sys.executable).with_name("roundhouse")
 _READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
@@ -87,33 +89,34 @@ def until_ready(
                 process.stdout.close()
 
 
+def free_port(among: Sequence[int] = (0,)) -> int:
+    """A loopback port that nothing listened on a moment ago, the first of those if any are named.
+
+    Raises:
+        OSError: all of those are taken.
+    """
+    for port in among:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError(f"all ports from {among[0]} on are taken")
+
+
 def put(load: Load) -> Outcome:
-    """Run a closed loop in a process of its own."""
+    """Run a closed loop in a process of its own. Raises RuntimeError where it ended without an outcome."""
     return put_together([load])[0]
 
 
 def put_together(loads: Sequence[Load]) -> list[Outcome]:
-    """Run closed loops at the same time, each in a process of its own.
+    """Run closed loops at the same time, with whichever generator there is.
 
     Raises:
         RuntimeError: one ended without an outcome; names what it said.
     """
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        running = []
-        for index, load in enumerate(loads):
-            file = Path(folder, f"{index}.json")
-            file.write_text(json.dumps(asdict(load)))
-            command = [sys.executable, "-m", "benchmarks.load.closed_loop", str(file)]
-            running.append(
-                stack.enter_context(
-                    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                )
-            )
-        said = [process.communicate() for process in running]
-    for process, (_, errors) in zip(running, said, strict=True):
-        if process.returncode:
-            raise RuntimeError(f"a load generator failed: {errors.strip()[-500:]}")
-    return [Outcome(**json.loads(output)) for output, _ in said]
+    return chosen().put_together(loads)
 
 
 def measured(load: Load) -> dict[str, float]:
