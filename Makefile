@@ -73,8 +73,18 @@ test-fast: $(VENV)/.dev ## the tests that need neither Triton nor a built model
 golden: $(VENV)/.dev ## rewrite the golden files; read the diff before you commit it
 	@ROUNDHOUSE_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests/unit tests/architecture -k golden
 
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "== environment: MLPerf's load generator"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@touch $@
+
+.PHONY: wrk
+wrk: $(VENV)/.runtime ## unpack wrk, a load generator in C, into var/wrk (needs apt, not root)
+	@$(BIN)/python -m benchmarks.load.install
+
 .PHONY: bench
-bench: archives $(VENV)/.dev ## measure every scenario in small (a quarter of an hour); report in benchmarks/results/quick
+bench: archives $(VENV)/.bench ## measure every scenario in small (a quarter of an hour); report in benchmarks/results/quick
+	@$(BIN)/python -m benchmarks.load.install || echo "== without wrk: closed loops by a client in Python"
 	@$(BIN)/python -m benchmarks --quick $(BENCH_FLAGS)
 
 .PHONY: many-models

@@ -6,7 +6,6 @@ set as in its documentation: all models of the repository are loaded at the star
 """
 
 import os
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from benchmarks.baselines.bare_triton import supervised_pid
-from benchmarks.load.processes import started
+from benchmarks.load.processes import free_port, started
 
 _PATIENCE_S: Final = 120.0
 _CHANGED: Final = ("model-repository", "model-control-mode", "http-port", "http-address", "allow-grpc", "grpc-")
@@ -30,6 +29,7 @@ _SHARED_MEMORY: Final = "python,shm-region-prefix-name="
 class OwnTriton:
     """A Triton that is ready."""
 
+    pid: int
     http_port: int
     sagemaker_port: int
     """Its SageMaker endpoint serves the model that `own_triton` was told."""
@@ -47,7 +47,7 @@ def own_triton(repository: Path, model: str) -> Iterator[OwnTriton]:
         (root / "empty").mkdir()
         with started(str(root / "empty"), "--cache-dir", str(root / "cache"), "--engine", "triton") as roundhouse:
             pid = supervised_pid(roundhouse.port)
-            http_port, sagemaker_port = _free_port(), _free_port()
+            http_port, sagemaker_port = free_port(), free_port()
             command = [*_repeated(pid), f"--model-repository={repository}", "--allow-grpc=false"]
             command += ["--model-control-mode=none", "--http-address=127.0.0.1", f"--http-port={http_port}"]
             command += ["--allow-sagemaker=true", f"--sagemaker-port={sagemaker_port}"]
@@ -59,7 +59,7 @@ def own_triton(repository: Path, model: str) -> Iterator[OwnTriton]:
             try:
                 _wait(process, f"http://127.0.0.1:{http_port}/v2/models/{model}/ready", log)
                 _wait(process, f"http://127.0.0.1:{sagemaker_port}/ping", log)
-                yield OwnTriton(http_port, sagemaker_port)
+                yield OwnTriton(process.pid, http_port, sagemaker_port)
             finally:
                 process.terminate()
                 try:
@@ -78,12 +78,6 @@ def _repeated(pid: int) -> list[str]:
 def _environ(pid: int) -> dict[str, str]:
     pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

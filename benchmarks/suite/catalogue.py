@@ -10,7 +10,12 @@ from benchmarks.suite.pace import Pace
 SCENARIOS: Final = (
     "overhead",
     "front_end",
+    "front_end_workers",
     "single_model",
+    "open_loop",
+    "peers",
+    "loadgen",
+    "int8",
     "mixed_payloads",
     "images",
     "zero_shot",

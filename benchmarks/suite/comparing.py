@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from benchmarks.suite.figures import Figure, figures
 
-ALIKE: Final = ("cpu", "cores", "memory_gib", "system")
-"""What two machines must have in common before their figures are laid side by side."""
+ALIKE: Final = ("cpu", "cores", "memory_gib", "system", "closed_loops_by")
+"""What two machines, and the load on them, must have in common before their figures are laid side by side."""
 
 
 class Incomparable(ValueError):

@@ -18,6 +18,8 @@ class Pace:
 
     is_quick: bool = False
     with_peers: bool = False
+    peers: tuple[str, ...] = ()
+    """Those that the scenario `peers` shall have; all for none."""
     tell: Callable[[str], None] = print
     expected_s: float | None = None
     now: Callable[[], float] = perf_counter

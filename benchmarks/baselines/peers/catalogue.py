@@ -1,54 +1,83 @@
-"""The peers that can be measured here.
+"""The peers, from those that start at once to those that take gigabytes.
 
-To add one (MLServer, LitServe, Ray Serve, BentoML, TorchServe, Infinity): make an environment of its own for it, since
-their pins contradict ours (`python -m venv var/peers/NAME`, then its packages); write the few lines that serve
-`Files.graph` with `Files.tokenizer` as its documentation says, tuned for this number of cores; start them with that
-environment's Python through `server_process`; and add a line to `PEERS` whose `missing` says so where the environment
-is not there. Whoever compares says which versions ran.
+To add one: write its program into `apps/`, as small as its documentation's example and tuned for two cores; a function
+that starts it and yields its address beside those of its kind; and a line here, whose pins make its environment. What
+cannot be installed is told as not measured, with pip's reason.
 """
 
-import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from importlib.metadata import version
 from typing import Final
 
-from benchmarks.baselines.bare_triton import TRITON
-from benchmarks.baselines.own_triton import own_triton
-from benchmarks.baselines.peers.fastapi_onnxruntime import as_text
-from benchmarks.baselines.peers.peer import Address, Files, Peer
-from benchmarks.baselines.peers.server_process import server_process
-from benchmarks.payloads import archive_file
+from benchmarks.baselines.peers import java_servers, python_servers, tritons
+from benchmarks.baselines.peers.environments import is_made
+from benchmarks.baselines.peers.peer import Peer
 
-_THREE_STEP: Final = "minilm-three-step"
-
-
-@contextmanager
-def _fastapi(files: Files, threads: int) -> Iterator[Address]:
-    module = "benchmarks.baselines.peers.fastapi_onnxruntime"
-    with server_process(["-m", module, str(files.graph), str(files.tokenizer), str(threads)]) as port:
-        yield Address(port, "/embed", body=as_text)
-
-
-@contextmanager
-def _triton(files: Files) -> Iterator[Address]:  # noqa: ARG001 - its archive has the same graph without the pooling
-    """The walk-through's ensemble: tokenise and pool in Python steps around the encoder."""
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(archive_file(f"{_THREE_STEP}.tar.gz")) as packed:
-            packed.extractall(folder, filter="data")
-        with own_triton(Path(folder), _THREE_STEP) as triton:
-            yield Address(triton.http_port, f"/v2/models/{_THREE_STEP}/infer")
-
+_MODEL: Final = (f"onnxruntime=={version('onnxruntime')}", f"tokenizers=={version('tokenizers')}", "numpy<2")
+"""The engine is the same for all: what differs is the server."""
+_TORCH: Final = "torch==2.13.0"
 
 PEERS: Final = (
-    Peer("FastAPI + onnxruntime, 1 thread per call", partial(_fastapi, threads=1)),
-    Peer("FastAPI + onnxruntime, default threads", partial(_fastapi, threads=0)),
-    Peer("Triton, three-step ensemble", _triton, lambda: "" if TRITON.is_dir() else "no .triton here: make triton"),
+    Peer(
+        "fastapi",
+        "FastAPI + onnxruntime, 1 thread per call",
+        partial(python_servers.fastapi, threads=1),
+        is_quick=True,
+    ),
+    Peer("fastapi-default", "FastAPI + onnxruntime, default threads", partial(python_servers.fastapi, threads=0)),
+    Peer(
+        "triton-single",
+        "Triton, one Python model, hand-tuned",
+        tritons.single,
+        tritons.missing,
+        is_quick=True,
+    ),
+    Peer("triton", "Triton, three-step ensemble", tritons.three_step, tritons.missing),
+    Peer("triton-sagemaker", "Triton's SageMaker endpoint, same ensemble", tritons.sagemaker, tritons.missing),
+    Peer("litserve", "LitServe", python_servers.litserve, packages=("litserve==0.2.19", *_MODEL)),
+    Peer("mlserver", "MLServer", python_servers.mlserver, packages=("mlserver==1.7.1", "uvloop<0.22", *_MODEL)),
+    Peer("bentoml", "BentoML", python_servers.bentoml, packages=("bentoml==1.4.30", *_MODEL)),
+    Peer("ray", "Ray Serve", python_servers.ray_serve, packages=("ray[serve]==2.60.0", *_MODEL)),
+    Peer(
+        "infinity",
+        "Infinity",
+        python_servers.infinity,
+        packages=(
+            "infinity-emb[server,optimum]==0.0.78",
+            "optimum==1.24.0",
+            _TORCH,
+            f"onnxruntime=={version('onnxruntime')}",
+        ),
+    ),
+    Peer(
+        "mms",
+        "multi-model-server",
+        java_servers.multi_model_server,
+        java_servers.missing,
+        ("multi-model-server==1.1.11", "setuptools<81", *_MODEL),
+    ),
+    Peer(
+        "torchserve",
+        "TorchServe",
+        java_servers.torchserve,
+        java_servers.missing,
+        ("torchserve==0.12.0", _TORCH, "setuptools<81", *_MODEL),
+    ),
 )
 
 
+def named(keys: tuple[str, ...]) -> tuple[Peer, ...]:
+    """Those named, in the table's order; all for no names.
+
+    Raises:
+        ValueError: there is no such peer; names those that there are.
+    """
+    known = {peer.key: peer for peer in PEERS}
+    if unknown := [key for key in keys if key not in known]:
+        raise ValueError(f"{unknown[0]!r} is not a peer; there are: {', '.join(known)}")
+    return tuple(peer for peer in PEERS if not keys or peer.key in keys)
+
+
 def peers_here() -> list[Peer]:
-    """Those that can run on this machine."""
-    return [peer for peer in PEERS if not peer.missing()]
+    """Those that can run on this machine now, without installing anything, in our own environment or Triton's."""
+    return [peer for peer in PEERS if not peer.packages and is_made(peer) and not peer.missing()]

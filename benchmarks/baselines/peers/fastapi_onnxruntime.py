@@ -4,7 +4,6 @@
 a free loopback port, in FastAPI's thread pool; THREADS are those of one call, 0 leaves onnxruntime its default.
 """
 
-import json
 import socket
 import sys
 
@@ -22,12 +21,6 @@ class Text(BaseModel):
     """A request."""
 
     text: str
-
-
-def as_text(kserve: str) -> str:
-    """A KServe v2 body as this server takes it."""
-    (text,) = json.loads(kserve)["inputs"][0]["data"]
-    return json.dumps({"text": text})
 
 
 def application(graph: str, tokenizer_file: str, threads: int) -> FastAPI:

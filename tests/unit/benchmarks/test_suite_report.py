@@ -89,7 +89,11 @@ def test_the_page_says_what_was_asked_found_and_left_out():
 
 def test_charts_are_chosen_by_what_the_tables_hold():
     titles = [title for title, _ in section(CONCURRENT).charts]
-    assert titles == ["Latency against throughput: served", "Ratios within one run, with their spread over the rounds"]
+    assert titles == [
+        "Throughput against concurrency",
+        "Latency against throughput: served",
+        "Ratios within one run, with their spread over the rounds",
+    ]
     assert next(title.split(":")[0] for title, _ in section(COLD).charts) == "Where the time goes"
 
 
