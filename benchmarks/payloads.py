@@ -48,15 +48,17 @@ def document(content: Mapping[str, Any]) -> Body:
     return Body(json.dumps(content).encode(), JSON)
 
 
-def json_numbers(name: str, array: NDArray[Any]) -> Body:
-    """A KServe v2 request with one tensor as a flat list of numbers."""
-    return document({"inputs": [{**_described(name, array), "data": array.ravel().tolist()}]})
+def json_numbers(name: str, array: NDArray[Any], wanted: str = "") -> Body:
+    """A KServe v2 request with one tensor as a flat list of numbers; `wanted` is the output that is asked for."""
+    outputs = {"outputs": [{"name": wanted}]} if wanted else {}
+    return document({"inputs": [{**_described(name, array), "data": array.ravel().tolist()}], **outputs})
 
 
-def binary_tensor(name: str, array: NDArray[Any]) -> Body:
+def binary_tensor(name: str, array: NDArray[Any], wanted: str = "") -> Body:
     """A KServe v2 request with one tensor as bytes behind the JSON header, answered in the same form."""
     described = {**_described(name, array), "parameters": {"binary_data_size": array.nbytes}}
-    header = json.dumps({"inputs": [described], "parameters": {"binary_data_output": True}}).encode()
+    outputs = {"outputs": [{"name": wanted, "parameters": {"binary_data": True}}]} if wanted else {}
+    header = json.dumps({"inputs": [described], "parameters": {"binary_data_output": True}, **outputs}).encode()
     kind = f"application/vnd.sagemaker-triton.binary+json;json-header-size={len(header)}"
     return Body(header + array.tobytes(), {"content-type": kind, "accept": kind.split(";", 1)[0]})
 
@@ -76,17 +78,20 @@ def photo(name: str = "coffee.png", width: int = 640, height: int = 480, quality
 
 
 def touch_store(root: Path) -> Path:
-    """A store with one archive `touch`: the mean of any number of UINT8; returns the archive's folder.
+    """A store with one archive `touch`, which takes any number of UINT8; returns the archive's folder.
 
-    It costs the engine next to nothing, so that what remains is moving and reading the body.
+    OUTPUT0 is their mean, ECHO what came in. Both cost the engine next to nothing, so that what remains is moving,
+    reading and writing the body.
     """
     nodes = [
         helper.make_node("Cast", ["INPUT0"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["floats"], ["OUTPUT0"], keepdims=1),
+        helper.make_node("Identity", ["INPUT0"], ["ECHO"]),
     ]
     taken = helper.make_tensor_value_info("INPUT0", TensorProto.UINT8, ["bytes"])
-    given = helper.make_tensor_value_info("OUTPUT0", TensorProto.FLOAT, [1])
-    graph = helper.make_graph(nodes, "touch", [taken], [given])
+    mean = helper.make_tensor_value_info("OUTPUT0", TensorProto.FLOAT, [1])
+    echo = helper.make_tensor_value_info("ECHO", TensorProto.UINT8, ["bytes"])
+    graph = helper.make_graph(nodes, "touch", [taken], [mean, echo])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     folder = root / "touch" / "touch"
     (folder / "1").mkdir(parents=True)
@@ -95,6 +100,7 @@ def touch_store(root: Path) -> Path:
         'name: "touch"\nbackend: "onnxruntime"\nmax_batch_size: 0\n'
         'input { name: "INPUT0" data_type: TYPE_UINT8 dims: -1 }\n'
         'output { name: "OUTPUT0" data_type: TYPE_FP32 dims: 1 }\n'
+        'output { name: "ECHO" data_type: TYPE_UINT8 dims: -1 }\n'
         "instance_group { count: 1 kind: KIND_CPU }\n"
     )
     return folder.parent

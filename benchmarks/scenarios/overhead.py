@@ -2,11 +2,14 @@
 
 The model is an identity over 16 floats, asked for as KServe v2 JSON. Embedded engine: beside a bare ONNX Runtime
 session in a loop. Triton (where `make triton` has been): the same archive through the router, and the same model asked
-for directly, in the very tritonserver that the router supervises; that Triton has Python backends only. Each round
-measures all of it at concurrency 1, 16 and 64, and ratios are taken within the round.
+for directly, in the very tritonserver that the router supervises; that Triton has Python backends only; as JSON, and
+as binary tensors, which the router passes on. Each round measures all of it at concurrency 1, 16 and 64, and ratios are
+taken within the round.
 """
 
+import base64
 import json
+import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +44,7 @@ def run(pace: Pace) -> dict[str, Any]:
 
 def _embedded(root: Path, graph: Path, pace: Pace) -> dict[str, Any]:
     bare: list[dict[str, float]] = []
-    served: Rounds = {each: [] for each in CONCURRENCIES}
+    served = _no_rounds()
     with serving(root / "store", "--cache-dir", str(root / "cache"), "--preload", ARCHIVE) as port:
         for _ in pace.rounds(of="embedded"):
             bare.append(baseline("bare_onnxruntime", "trivial", str(graph)))
@@ -58,8 +61,8 @@ def _embedded(root: Path, graph: Path, pace: Pace) -> dict[str, Any]:
 
 
 def _triton(root: Path, pace: Pace) -> dict[str, Any]:
-    direct: Rounds = {each: [] for each in CONCURRENCIES}
-    served: Rounds = {each: [] for each in CONCURRENCIES}
+    direct, served = _no_rounds(), _no_rounds()
+    direct_binary, passed_on = _no_rounds(), _no_rounds()
     flags = ("--cache-dir", str(root / "triton"), "--engine", "triton", "--preload", ARCHIVE)
     with serving(root / "store", *flags) as port:
         triton = SupervisedTriton(supervised_pid(port))
@@ -68,6 +71,12 @@ def _triton(root: Path, pace: Pace) -> dict[str, Any]:
         for _ in pace.rounds(of="triton"):
             _round(direct, lambda each: _load(triton.port, f"/v2/models/{MODEL}/infer", _JSON, each, pace))
             _round(served, lambda each: _router(port, each, pace))
+            _round(direct_binary, lambda each: _binary(triton.port, MODEL, each, pace))
+            _round(passed_on, lambda each: _binary(port, ARCHIVE, each, pace))
+    return {**_beside(direct, served), "binary": _beside(direct_binary, passed_on)}
+
+
+def _beside(direct: Rounds, served: Rounds) -> dict[str, Any]:
     return {
         "added": spread("p50_ms", [a["p50_ms"] - b["p50_ms"] for a, b in zip(served[1], direct[1], strict=True)]),
         "direct": {str(each): over_rounds(rows) for each, rows in direct.items()},
@@ -83,6 +92,10 @@ def _triton(root: Path, pace: Pace) -> dict[str, Any]:
     }
 
 
+def _no_rounds() -> Rounds:
+    return {each: [] for each in CONCURRENCIES}
+
+
 def _round(rows: Rounds, ask: Callable[[int], Load]) -> None:
     for each in CONCURRENCIES:
         rows[each].append(measured(ask(each)))
@@ -95,3 +108,13 @@ def _router(port: int, concurrency: int, pace: Pace) -> Load:
 def _load(port: int, path: str, headers: dict[str, str], concurrency: int, pace: Pace) -> Load:
     body = json.dumps(json.loads(trivial_body()), separators=(",", ":"))
     return Load("127.0.0.1", port, path, headers, [body], concurrency, pace.seconds(4.0, 1.5))
+
+
+def _binary(port: int, model: str, concurrency: int, pace: Pace) -> Load:
+    """The same request as a binary tensor, whose answer is one too."""
+    tensor = {"name": "INPUT0", "shape": [1, 16], "datatype": "FP32", "parameters": {"binary_data_size": 64}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    body = base64.b64encode(head + struct.pack("<16f", *range(16))).decode()
+    headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(head))}
+    seconds = pace.seconds(4.0, 1.5)
+    return Load("127.0.0.1", port, f"/v2/models/{model}/infer", headers, [body], concurrency, seconds, "base64")

@@ -1,6 +1,6 @@
 """Puts the HTTP side together: the hot path outside, FastAPI with all other routes inside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -12,18 +12,14 @@ from starlette.types import ASGIApp
 from server.api import openapi, request_context
 from server.api.admin import decisions, jobs, metrics, residency
 from server.api.body import ClientGone
-from server.api.default_accept import DefaultAccept
-from server.api.door import Door
+from server.api.doors import doors, guarded
 from server.api.errors import Refusal, as_known, plain_refusal, refusal
 from server.api.hot_path import HotPath
 from server.api.identified import Identified
 from server.api.kserve import health, models, repository
-from server.api.kserve.infer import KServeDoor
-from server.api.parts import HttpOptions, Parts
-from server.api.restricted import Restricted
+from server.api.parts import Parts
 from server.api.sagemaker import async_inference, container, multi_model
-from server.api.sagemaker.invoke import MultiDoor, RuntimeDoor, SingleDoor
-from server.api.surface import Surface, surface_of
+from server.api.surface import surface_of
 from server.domain.errors import Bug, InvalidRequest, RoundhouseError
 
 ROUTERS: Final = (
@@ -57,26 +53,8 @@ def build_app(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextMa
     rest.add_exception_handler(ClientGone, _say_nothing)
     rest.add_exception_handler(Exception, _refuse)
     openapi.with_hot_paths(rest)
-    return _guarded(HotPath(parts, _doors(parts), Identified(rest)), parts.options)
-
-
-def _doors(parts: Parts) -> Mapping[Surface, Door]:
-    clock, inference_type = parts.clock, parts.options.inference_type
-    return {
-        Surface.SINGLE: SingleDoor(clock, inference_type),
-        Surface.MULTI: MultiDoor(clock),
-        Surface.RUNTIME: RuntimeDoor(clock, inference_type),
-        Surface.KSERVE: KServeDoor(),
-    }
-
-
-def _guarded(app: ASGIApp, options: HttpOptions) -> ASGIApp:
-    """Put around the app what was asked for, and nothing else: the hot path pays for none of it otherwise."""
-    if options.default_accept:
-        app = DefaultAccept(app, options.default_accept)
-    if options.restrictions:
-        app = Restricted(app, options.restrictions)
-    return app
+    hot_path = HotPath(parts, doors(parts.clock, parts.options.inference_type), Identified(rest))
+    return guarded(hot_path, parts.options)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

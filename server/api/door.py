@@ -42,6 +42,10 @@ class Door(Protocol):
         """Say which archive is meant. Raises WrongTarget, ArchiveNotFound."""
         ...
 
+    def is_stream(self, route: Route) -> bool:
+        """Whether answers are streamed; the payload says so, too."""
+        ...
+
     def payload(self, call: Call, body: Bytes) -> Payload:
         """Say how to read the inflated body, and whether answers are streamed. Raises InvalidRequest, InvalidHeader."""
         ...

@@ -28,14 +28,30 @@ async def inflated(body: bytes, headers: HeaderMap, limit_bytes: int) -> bytes |
 
 async def deflated(body: Body, own: RawHeaders, headers: HeaderMap) -> Body:
     """Compress an answer where the client asks for it and it pays, and say so in `own`."""
-    accepted = text(headers, b"accept-encoding")
-    if not accepted or accepted == "identity":  # what botocore sends
-        return body
-    size = sum(map(len, body))
-    encoding = compression.pick(accepted, size)
+    encoding = _picked(body, headers)
     if not encoding:
         return body
-    own += ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))
-    if size < OFFLOAD_BYTES:
+    _say(encoding, own)
+    if sum(map(len, body)) < OFFLOAD_BYTES:
         return (compression.deflate(body, encoding),)
     return (await asyncio.to_thread(compression.deflate, body, encoding),)
+
+
+def deflated_now(body: Body, own: RawHeaders, headers: HeaderMap) -> Body:
+    """The same, but what would take long stays as it is."""
+    encoding = _picked(body, headers)
+    if not encoding or sum(map(len, body)) >= OFFLOAD_BYTES:
+        return body
+    _say(encoding, own)
+    return (compression.deflate(body, encoding),)
+
+
+def _picked(body: Body, headers: HeaderMap) -> str:
+    accepted = headers.get(b"accept-encoding", b"")
+    if accepted in (b"", b"identity"):  # botocore sends the latter
+        return ""
+    return compression.pick(accepted.decode("latin-1"), sum(map(len, body)))
+
+
+def _say(encoding: str, own: RawHeaders) -> None:
+    own += ((b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from server.api.restricted import Restrictions
 from server.domain.clock import Clock, SystemClock
@@ -32,6 +32,25 @@ class HttpOptions:
     """Media type for SageMaker's callers who send no Accept; "" leaves it to the codec."""
     inference_type: InferenceType = "infer"
     """What `/invocations` and the runtime's endpoints mean; `/models` always infers."""
+
+
+class InferenceParts(Protocol):
+    """What inference requests alone need of the parts."""
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The one road."""
+        ...
+
+    @property
+    def addresses(self) -> AddressBook:
+        """Which archive is meant."""
+        ...
+
+    @property
+    def options(self) -> HttpOptions:
+        """Limits and manners."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ WITHOUT_JSON: Final = frozenset({"FP16", "BF16"})
 
 
 def load(body: bytes | memoryview) -> Any:
-    """Parse a JSON document. Large `data` of inputs may come as a flat int64 array, which `array_from` takes as well.
+    """Parse a JSON document. Large `data` of inputs may come as a flat array, which `array_from` takes as well.
 
     Raises:
         InvalidRequest: it is not JSON, not UTF-8, or nested too deeply.
@@ -98,7 +98,7 @@ def array_from(data: object, datatype: str, shape: tuple[int, ...], name: str) -
         )
     if not isinstance(data, list | np.ndarray):
         raise InvalidRequest(f"'data' of input '{name}' must be a list")
-    flat, types = _flatten(data) if isinstance(data, list) else (data, {int})
+    flat, types = _flatten(data) if isinstance(data, list) else (data, {float if data.dtype.kind == "f" else int})
     if not types <= _ELEMENT_TYPES[datatype]:
         wanted = _WANTED.get(datatype, "integers" if datatype in _INTEGER_CODES else "numbers")
         raise InvalidRequest(f"'data' of input '{name}' must hold {wanted}, because its datatype is {datatype}")
@@ -173,12 +173,19 @@ def _packed(few: list[Any]) -> bytes:
         raise OverflowError from error
 
 
-def _narrowed(integers: Array, datatype: str) -> Array:
-    """Convert int64 from 0 up; raises OverflowError where one does not fit."""
+def _narrowed(numbers: Array, datatype: str) -> Array:
+    """Convert integers from 0 up, or float64 to floats.
+
+    Raises:
+        OverflowError, FloatingPointError: one does not fit.
+    """
     dtype = NUMPY_BY_DATATYPE[datatype]
-    if dtype.kind in "iu" and integers.max() > np.iinfo(dtype).max:
+    if numbers.dtype == dtype:
+        return numbers
+    if dtype.kind in "iu" and numbers.max() > np.iinfo(dtype).max:
         raise OverflowError
-    return integers.astype(dtype)
+    with np.errstate(over="raise", under="ignore"):
+        return numbers.astype(dtype)
 
 
 def _flatten(data: list[Any]) -> tuple[list[Any], set[type]]:

@@ -8,11 +8,12 @@ client that sends plain JSON does not say which of the two it is.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from server.codecs import classification, kserve_binary, kserve_json, media_type
+from server.codecs.kserve_expected import expected
 from server.codecs.kserve_request import BINARY_OUTPUT_PARAMETER
 from server.codecs.negotiation import Form
 from server.domain.errors import InvalidRequest
@@ -99,6 +100,21 @@ def plan(document: Mapping[str, Any], signature: ModelSignature, form: Form, is_
     Raises:
         InvalidRequest: an output is asked for in a way its datatype does not allow.
     """
+    if not document.get("parameters") and not document.get("outputs"):
+        return _plain(document.get("id", ""), signature, form, is_kserve)
+    return _as_asked(document, signature, form, is_kserve)
+
+
+def _plain(identity: str, signature: ModelSignature, form: Form, is_kserve: bool) -> ReplyPlan:
+    """The plan of a document that says nothing about its answer: the same for all of them."""
+    plans = expected(signature).plans
+    known: ReplyPlan | None = plans.get((form, is_kserve))
+    if known is None:
+        known = plans[form, is_kserve] = _as_asked({}, signature, form, is_kserve)
+    return known if not identity else replace(known, id=identity)
+
+
+def _as_asked(document: Mapping[str, Any], signature: ModelSignature, form: Form, is_kserve: bool) -> ReplyPlan:
     parameters = document.get("parameters") or {}
     accepts_binary = form in (Form.SAGEMAKER_BINARY, Form.KSERVE_BINARY)
     is_binary = parameters.get(BINARY_OUTPUT_PARAMETER, accepts_binary)

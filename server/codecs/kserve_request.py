@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from server.codecs import kserve_binary, kserve_json
+from server.codecs.kserve_expected import Expected, expected
 from server.domain.errors import InvalidRequest
 from server.domain.inference import NO_PARAMETERS, InferenceRequest, Parameter, Tensor
 from server.domain.model import ModelSignature, StagedArchive, TensorSpec
@@ -107,14 +108,13 @@ def check_presence(inputs: Mapping[str, Tensor], signature: ModelSignature, mode
 def _inputs(entries: object, tail: memoryview, archive: StagedArchive) -> dict[str, Tensor]:
     if not isinstance(entries, list):
         raise InvalidRequest("the request must have 'inputs', a list of tensors with name, shape, datatype and data")
-    specs = {spec.name: spec for spec in archive.signature.inputs}
+    known = expected(archive.signature)
     inputs: dict[str, Tensor] = {}
     for entry in entries:
-        spec = _spec(entry, specs, archive.name)
+        spec = _spec(entry, known.inputs, archive.name)
         if spec.name in inputs:
             raise InvalidRequest(f"input '{spec.name}' appears twice in the request")
-        shape = _shape(entry.get("shape"), spec.name)
-        check_shape(shape, spec, archive.signature, archive.name)
+        shape = _checked_shape(entry.get("shape"), spec, known, archive.name)
         size = _binary_size(entry, spec.name)
         if size is None:
             data = kserve_json.array_from(entry["data"], spec.datatype, shape, spec.name)
@@ -129,7 +129,8 @@ def _inputs(entries: object, tail: memoryview, archive: StagedArchive) -> dict[s
         inputs[spec.name] = Tensor(spec.name, spec.datatype, data)
     if tail:
         raise InvalidRequest(f"unexpected additional input data for model '{archive.name}': {len(tail)} bytes too many")
-    check_presence(inputs, archive.signature, archive.name)
+    if not known.required <= inputs.keys():
+        check_presence(inputs, archive.signature, archive.name)
     return inputs
 
 
@@ -145,6 +146,26 @@ def _spec(entry: object, specs: Mapping[str, TensorSpec], model: str) -> TensorS
     if datatype != spec.datatype:
         raise InvalidRequest(f"input '{name}' has datatype {datatype!r}, but model '{model}' expects '{spec.datatype}'")
     return spec
+
+
+def _checked_shape(dims: object, spec: TensorSpec, known: Expected, model: str) -> tuple[int, ...]:
+    """The shape that an entry says, which has to be the declared one."""
+    if type(dims) is list and _is_plainly(dims, known.shapes[spec.name]):
+        signature = known.signature
+        if not signature.is_batched or dims[0] <= signature.max_batch_size:
+            return tuple(dims)
+    shape = _shape(dims, spec.name)
+    check_shape(shape, spec, known.signature, model)
+    return shape
+
+
+def _is_plainly(dims: list[Any], declared: tuple[int, ...]) -> bool:
+    if len(dims) != len(declared):
+        return False
+    for got, wanted in zip(dims, declared, strict=True):  # a generator costs more than the loop
+        if type(got) is not int or not 0 <= got <= _LARGEST_DIM or wanted not in (-1, got):
+            return False
+    return True
 
 
 def _shape(shape: object, name: str) -> tuple[int, ...]:
@@ -165,6 +186,8 @@ def _fits(inner: tuple[int, ...], dims: tuple[int, ...]) -> bool:
 def _binary_size(entry: dict[str, Any], name: str) -> int | None:
     """The input's `binary_data_size`, or None where its data is in the document."""
     parameters = entry.get("parameters") or {}
+    if not parameters and "data" in entry:
+        return None
     if not isinstance(parameters, dict):
         raise InvalidRequest(f"'parameters' of input '{name}' must be a JSON object")
     size = parameters.get("binary_data_size")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from server.domain.inference import NO_PARAMETERS, InferenceRequest, InferenceResponse, Parameter
 
@@ -58,3 +58,19 @@ class Decoded:
     encode: Callable[[InferenceResponse, str], Answer]
     is_only_one: bool = False
     """Whether an answer that is not streamed has to be the model's only response; otherwise its last one is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """A KServe v2 request as it travels: its JSON part, and the data of its binary tensors back to back."""
+
+    head: bytes
+    tail: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class FramedAnswer:
+    """The answer to one: its JSON part, read, and the data of its binary tensors back to back."""
+
+    document: Mapping[str, Any]
+    tail: bytes | memoryview

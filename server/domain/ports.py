@@ -4,10 +4,11 @@
 """
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import Device, Footprint, StagedArchive, Step, StepDigest
+from server.domain.payload import Framed, FramedAnswer
 from server.domain.sighting import Sighting
 
 
@@ -44,6 +45,31 @@ class Engine(Protocol):
 
     def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """Run one request through a step that may be decoupled; closing the iterator cancels it. Raises as `infer`."""
+        ...
+
+
+@runtime_checkable
+class QuickEngine(Engine, Protocol):
+    """An engine that can run some requests in the caller's own turn of the event loop. Both calls never wait."""
+
+    def is_quick(self, digest: StepDigest, request: InferenceRequest) -> bool:
+        """Say whether the request takes so little that a hop to a thread would take longer. Cheap."""
+        ...
+
+    def run_now(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse | None:
+        """Run a quick request; `None` where all instances are busy, and then nothing happened. Raises as `infer`."""
+        ...
+
+
+@runtime_checkable
+class PassingEngine(Engine, Protocol):
+    """An engine that speaks KServe v2 itself, so that some requests need no decoding (`codecs/kserve_passing.py`)."""
+
+    async def pass_on(self, digest: StepDigest, request: Framed) -> FramedAnswer:
+        """Run a request as it came; the answer has the outputs that the step's config promises, or those asked for.
+
+        Raises as `infer`.
+        """
         ...
 
 

@@ -32,6 +32,11 @@ class Admission:
         return self._limit
 
     @property
+    def is_open(self) -> bool:
+        """Whether a slot would be given."""
+        return self._running < self._limit and not self._is_draining
+
+    @property
     def is_draining(self) -> bool:
         """Whether nothing new is admitted any more."""
         return self._is_draining

@@ -15,19 +15,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from server.codecs.kserve_passing import Passing
 from server.domain.clock import Clock
 from server.domain.cold_start import ColdStart
-from server.domain.errors import DeadlineExceeded, EngineLost
-from server.domain.inference import InferenceRequest, InferenceResponse, Parameter
+from server.domain.errors import DeadlineExceeded, EngineLost, RoundhouseError
+from server.domain.inference import NO_PARAMETERS, InferenceRequest, InferenceResponse, Parameter
 from server.domain.model import StagedArchive
-from server.domain.payload import Answer, Payload
+from server.domain.payload import Answer, Decoded, Payload
 from server.domain.ports import Engine
-from server.residency.leases import Lease
-from server.residency.residency import Residency
+from server.residency.leases import RESIDENT, Lease
 from server.serving.admission import Admission
 from server.serving.answer_stream import AnswerStream
 from server.serving.only_answer import only_answer
+from server.serving.passing_on import PassingOn
+from server.serving.quick_runs import QuickRuns
 from server.serving.stages import Decode, RequestTime, decoded, encoded
+from server.serving.time_limit import TimeLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,9 @@ class DispatchOptions:
     until residency hears of that it would lease steps that are gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Served:
-    """An answer, and what it took. Seconds."""
+    """An answer, and what it took. Seconds. Not frozen: that costs as much as all else that this file does at once."""
 
     answer: Answer
     warmth: str
@@ -61,6 +64,9 @@ class Served:
 
 Infer: TypeAlias = Callable[[StagedArchive, InferenceRequest], Awaitable[InferenceResponse]]
 """Runs a request through an archive's entry model. Raises as `Engine.infer`."""
+
+_Answered: TypeAlias = tuple[Answer, Mapping[str, Parameter], float]
+"""The answer, what the model answered beside its outputs, and the engine's seconds."""
 
 
 class InvocationLog(Protocol):
@@ -79,12 +85,24 @@ class InvocationLog(Protocol):
         ...
 
 
+class Leases(Protocol):
+    """Who leases archives (residency; in a front-end worker, what it was lent)."""
+
+    def try_lease(self, name: str) -> Lease | None:
+        """See `Residency.try_lease`."""
+        ...
+
+    async def lease(self, name: str, timeout_s: float, patience_s: float = 0.0) -> Lease:
+        """See `Residency.lease`."""
+        ...
+
+
 class Dispatcher:
     """Answers requests. Lives on one event loop."""
 
     def __init__(
         self,
-        residency: Residency,
+        residency: Leases,
         engine: Engine,
         decode: Decode,
         clock: Clock,
@@ -92,8 +110,13 @@ class Dispatcher:
         log: InvocationLog,
         options: DispatchOptions,
         infer: Infer | None = None,
+        quick: QuickRuns | None = None,
+        passing: PassingOn | None = None,
     ) -> None:
-        """`infer` takes the place of the engine's own (`batcher.py`)."""
+        """`infer` takes the place of the engine's own (`batcher.py`).
+
+        `quick` runs what needs no waiting, `passing` what needs no decoding; None where the engine has no such way.
+        """
         self._residency = residency
         self._engine = engine
         self._infer = infer or (lambda archive, request: engine.infer(archive.entry, request))
@@ -102,6 +125,8 @@ class Dispatcher:
         self._admission = admission
         self._log = log
         self._options = options
+        self._quick = quick
+        self._passing = passing
 
     @property
     def in_flight(self) -> int:
@@ -135,6 +160,52 @@ class Dispatcher:
             raise
         self._log.served(name, served.warmth == "resident", served.waited_s, served.infer_s, served.total_s)
         return served
+
+    def at_once(self, name: str, payload: Payload) -> Served | None:
+        """Answer a request that has to wait for nothing; `None` for every other: await `invoke`, which says why.
+
+        Raises:
+            All that running it and encoding its answer raise.
+        """
+        quick = self._quick
+        archive = None if quick is None else quick.archive_of(name, payload)
+        if quick is None or archive is None or not self._admission.is_open:
+            return None
+        started = self._clock.now()
+        try:
+            asked = self._decode(payload, archive)
+        except RoundhouseError:
+            return None
+        if not quick.lets_pass(archive, asked.request):
+            quick.forget(name)
+            return None
+        lease = self._residency.try_lease(name)
+        if lease is None:
+            quick.forget(name)
+            return None
+        with lease:
+            if lease.archive is not archive:
+                quick.forget(name)
+                return None
+            return self._served_now(name, lease, asked, started, quick)
+
+    def _served_now(self, name: str, lease: Lease, asked: Decoded, started: float, quick: QuickRuns) -> Served | None:
+        now = self._clock.now
+        sent = now()
+        try:
+            response = quick.run(lease.archive, asked.request)
+            if response is None:
+                return None
+            infer_s = now() - sent
+            answer = asked.encode(response, name)
+        except EngineLost:
+            return None  # `invoke` tries once more
+        except Exception as error:
+            self._log.failed(name, error, now() - started)
+            raise
+        total_s = now() - started
+        self._log.served(name, is_hit=True, waited_s=0.0, infer_s=infer_s, total_s=total_s)
+        return Served(answer, RESIDENT, 0.0, 0.0, infer_s, total_s, None, response.parameters)
 
     @asynccontextmanager
     async def stream(
@@ -198,19 +269,16 @@ class Dispatcher:
     async def _serve(self, name: str, payload: Payload, lease: Lease, time: RequestTime) -> Served:
         archive = lease.archive
         with lease:
-            limit = asyncio.timeout(time.left_s())
+            limit = TimeLimit(time.left_s())
             try:
-                async with limit:
-                    asked = await decoded(self._decode, payload, archive)
-                    sent = self._clock.now()
-                    if archive.entry_step.signature.is_decoupled:
-                        response = await only_answer(self._engine, archive, asked)
+                with limit:
+                    passing = self._passing.of(payload, archive) if self._passing is not None else None
+                    if passing is None:
+                        answer, parameters, infer_s = await self._decoded(name, payload, archive)
                     else:
-                        response = await self._infer(archive, asked.request)
-                    infer_s = self._clock.now() - sent
-                    answer = await encoded(asked, response, name)
+                        answer, parameters, infer_s = await self._passed(name, passing, archive)
             except TimeoutError as error:
-                if limit.expired():
+                if limit.is_over:
                     raise DeadlineExceeded(time.allowed_s) from error
                 raise  # the engine's own
         return Served(
@@ -221,5 +289,24 @@ class Dispatcher:
             infer_s=infer_s,
             total_s=time.taken_s(),
             cold_start=lease.cold_start,
-            parameters=response.parameters,
+            parameters=parameters,
         )
+
+    async def _decoded(self, name: str, payload: Payload, archive: StagedArchive) -> _Answered:
+        asked = await decoded(self._decode, payload, archive)
+        sent = self._clock.now()
+        if archive.signature.is_decoupled:
+            response = await only_answer(self._engine, archive, asked)
+        else:
+            response = await self._infer(archive, asked.request)
+            if self._quick is not None:
+                self._quick.learn(name, archive, payload, asked.request)
+        infer_s = self._clock.now() - sent
+        return await encoded(asked, response, name), response.parameters, infer_s
+
+    async def _passed(self, name: str, passing: Passing, archive: StagedArchive) -> _Answered:
+        assert self._passing is not None
+        sent = self._clock.now()
+        answer = await self._passing.run(archive, passing)
+        infer_s = self._clock.now() - sent
+        return passing.encode(answer, name), answer.document.get("parameters", NO_PARAMETERS), infer_s

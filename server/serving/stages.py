@@ -44,6 +44,9 @@ async def decoded(decode: Decode, payload: Payload, archive: StagedArchive) -> D
 
 async def encoded(asked: Decoded, response: InferenceResponse, model_name: str) -> Answer:
     """Write an answer; a large one in a thread. Raises as `Decoded.encode`."""
-    if sum(tensor.data.nbytes for tensor in response.outputs) < OFFLOAD_BYTES:
+    size = 0
+    for tensor in response.outputs:  # a generator costs more than the loop
+        size += tensor.data.nbytes
+    if size < OFFLOAD_BYTES:
         return asked.encode(response, model_name)
     return await asyncio.to_thread(asked.encode, response, model_name)

@@ -114,6 +114,21 @@ def test_binary_in_and_out(multi):
     assert (output["parameters"], "data" in output) == ({"binary_data_size": len(RAW)}, False)
 
 
+def test_a_binary_answer_says_id_name_version_and_outputs_in_this_order(multi):
+    document, _ = parts(multi.ask("vector.tar.gz", **framed(as_binary(id="mine", **BINARY_OUT), RAW)))
+    assert [key for key in document if key != "parameters"] == ["id", "model_name", "model_version", "outputs"]
+    assert (document["id"], document["model_name"], document["model_version"]) == ("mine", "vector.tar.gz", "1")
+
+
+def test_a_model_s_error_is_the_same_for_json_and_binary_requests(multi):
+    words = b"\5\0\0\0error"
+    entry = {"name": "INPUT0", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(words)}}
+    binary = multi.ask("moody.tar.gz", **framed({"inputs": [entry], **BINARY_OUT}, words))
+    plain = multi.ask("moody.tar.gz", kserve(tensor(["error"], [1], "BYTES")))
+    assert (binary.status_code, binary.text) == (plain.status_code, plain.text)
+    assert plain.status_code >= 400
+
+
 def test_binary_in_and_json_out(multi):
     assert outputs(multi.ask("vector.tar.gz", **framed(as_binary(), RAW))) == {"OUTPUT0": VECTOR}
 

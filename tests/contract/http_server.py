@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from server.api.http_protocol import BoundedHeads
+from server.api.hot_protocol import HotProtocol
 
 T = TypeVar("T")
 START_S = 30
@@ -58,10 +58,11 @@ def serving(app: Any, loop: str = "auto") -> Iterator[RunningServer]:
         host="127.0.0.1",
         port=0,
         loop=loop,  # type: ignore[arg-type]
-        http=BoundedHeads,
+        http=HotProtocol,
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
     server = _Server(config)

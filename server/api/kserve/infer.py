@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from server.api.door import Call
+from server.api.door import Call, Route
 from server.api.framing import SSE, Framing
 from server.api.surface import Bytes, RawHeaders, text
 from server.domain.errors import InvalidRequest
@@ -24,6 +24,10 @@ class KServeDoor:
     def archive(self, book: AddressBook, call: Call) -> str:
         """Say which archive is meant. Raises ArchiveNotFound for versions that are not there."""
         return book.by_version(call.route.name, call.route.version)
+
+    def is_stream(self, route: Route) -> bool:
+        """As the path says."""
+        return route.is_stream
 
     def payload(self, call: Call, body: Bytes) -> Payload:
         """Read the body by the JSON size, or by the Content-Type where there is none. Raises InvalidRequest."""

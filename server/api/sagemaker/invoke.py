@@ -8,7 +8,7 @@ passes on what the container says; `/models/<id>/invoke` always infers.
 from collections.abc import Mapping
 from typing import ClassVar
 
-from server.api.door import Call
+from server.api.door import Call, Route
 from server.api.framing import SSE, Framing
 from server.api.sagemaker import sessions
 from server.api.sagemaker.event_stream import EventStream
@@ -42,6 +42,10 @@ class SingleDoor:
     def archive(self, book: AddressBook, call: Call) -> str:
         """Say which archive is meant. Raises WrongTarget where nothing says it."""
         return book.by_target(target_model(call.headers))
+
+    def is_stream(self, route: Route) -> bool:
+        """As the path or the settings say."""
+        return route.is_stream or self._is_stream
 
     def payload(self, call: Call, body: Bytes) -> Payload:
         """Read the body by its Content-Type, which says how long a binary request's JSON is. Raises InvalidHeader."""

@@ -3,19 +3,21 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping
+from typing import Any, Final, TypeVar
 
 from server.archive.model_config import parse
 from server.domain.clock import Clock
 from server.domain.errors import EngineLost, RoundhouseError, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import CPU, Device, Footprint, Step, StepDigest
+from server.domain.payload import Framed, FramedAnswer
 from server.domain.sighting import Sighting
 from server.engines.load_turns import LoadTurns
 from server.engines.passing_bytes import guessed
 from server.engines.triton import memory
-from server.engines.triton.answers import answered
+from server.engines.triton.answers import answered, checked
+from server.engines.triton.borrowed import Whereabouts
 from server.engines.triton.discovery import discover
 from server.engines.triton.errors import Refused, ServerGone, Subject, broken_model, infer_error
 from server.engines.triton.flags import parse_extra
@@ -25,6 +27,8 @@ from server.engines.triton.residents import Resident, Residents
 from server.engines.triton.runtime_folder import RuntimeFolder
 from server.engines.triton.server_run import Launcher, ServerRun
 from server.engines.triton.supervisor import Supervisor, Timing
+
+AnswerT = TypeVar("AnswerT")
 
 _log = logging.getLogger("roundhouse.triton")
 _LOG_LINES_TOLD: Final = 20
@@ -196,13 +200,31 @@ class TritonEngine:
         resident, run = self._find(digest)
         if resident.step.signature.is_decoupled:
             raise UnsupportedModel(f"step {resident.step.name!r} is decoupled: it answers only streaming requests")
+        return answered(
+            resident.step, request, await self._told(run, resident, run.http.infer(resident.model, request))
+        )
+
+    async def pass_on(self, digest: StepDigest, request: Framed) -> FramedAnswer:
+        """Run one request as it came. See `PassingEngine.pass_on`."""
+        resident, run = self._find(digest)
+        return checked(resident.step, await self._told(run, resident, run.http.pass_on(resident.model, request)))
+
+    async def _told(self, run: ServerRun, resident: Resident, answer: Awaitable[AnswerT]) -> AnswerT:
+        """Await Triton's answer; what goes wrong is told in our words."""
         try:
-            return answered(resident.step, request, await run.http.infer(resident.model, request))
+            return await answer
         except Refused as refused:
             raise self._failure(run, resident, refused) from refused
         except ServerGone as gone:
             await self._supervisor.noticed(run, _NOTICE_S)
             raise EngineLost(f"tritonserver died while it ran step {resident.step.name!r}") from gone
+
+    def whereabouts(self, digest: StepDigest) -> Whereabouts | None:
+        """Where front-end workers can ask a resident step by themselves (`borrowed.py`); `None`: not there."""
+        resident, run = self._residents.get(digest), self._supervisor.current
+        if resident is None or run is None:
+            return None
+        return Whereabouts(run.http_port, resident.model, resident.device, dict(self._residents.author_names))
 
     async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """Run one request through a step that may be decoupled. See `Engine.stream`."""

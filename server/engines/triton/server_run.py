@@ -37,6 +37,7 @@ class ServerRun:
         self.http = http
         self.grpc = grpc
         self.repository = repository
+        self.http_port = 0
         self.version = ""
         self.empty_bytes = 0
         """What the process took when it was up and no step was in it."""
@@ -140,6 +141,7 @@ class Launcher:
         process = await ServerProcess.start(argv, self._environment, root / "empty", flags.shm_prefix, tail)
         clients = HttpClient(ports.http, self._options.connections), GrpcClient(ports.grpc_target, ports.secret)
         run = ServerRun(process, *clients, repository, self._options.stop_timeout_s)
+        run.http_port = ports.http
         try:
             await run.wait_ready(self._clock, self._options.start_timeout_s)
         except BaseException:

@@ -17,9 +17,12 @@ from server.domain.inference import (
     Parameter,
     Tensor,
 )
+from server.domain.payload import FramedAnswer
 
 Piece: TypeAlias = bytes | memoryview
 
+_FEW_BYTES: Final = 4096
+"""So few bytes are copied sooner than looked at through a view."""
 _ENSEMBLE_NOISE: Final = {"sequence_id": 0, "sequence_start": False, "sequence_end": False}
 """Triton 2.51 answers every ensemble request with these, whether or not there is a sequence."""
 
@@ -56,7 +59,10 @@ def encode_tensor(tensor: Tensor) -> Piece:
     """The tensor's bytes: little-endian, row-major; BYTES elements each behind their 4-byte length."""
     if tensor.datatype == "BYTES":
         return _encode_elements(tensor.data)
-    array = np.ascontiguousarray(tensor.data, dtype=NUMPY_BY_DATATYPE[tensor.datatype])
+    data, dtype = tensor.data, NUMPY_BY_DATATYPE[tensor.datatype]
+    if data.nbytes <= _FEW_BYTES and data.dtype == dtype:
+        return data.tobytes()
+    array = np.ascontiguousarray(data, dtype=dtype)
     return array.reshape(-1).view(np.uint8).data if array.size else b""
 
 
@@ -87,6 +93,14 @@ def decode_response(body: bytes, head_bytes: int | None) -> InferenceResponse:
         outputs.append(decode_tensor(entry["name"], entry["datatype"], entry["shape"], view[offset : offset + size]))
         offset += size
     return InferenceResponse(tuple(outputs), response_parameters(head.get("parameters", {})))
+
+
+def framed_answer(body: bytes, head_bytes: int | None) -> FramedAnswer:
+    """The answer in `body` with its tensors as they are. Raises as `decode_response`."""
+    document = orjson.loads(body if head_bytes is None else memoryview(body)[:head_bytes])
+    if "parameters" in document:
+        document["parameters"] = response_parameters(document["parameters"])
+    return FramedAnswer(document, b"" if head_bytes is None else memoryview(body)[head_bytes:])
 
 
 def response_parameters(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

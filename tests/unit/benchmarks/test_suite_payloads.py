@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.baselines.peers.catalogue import PEERS
-from benchmarks.baselines.peers.fastapi_onnxruntime import as_text
+from benchmarks.baselines.peers.peer import as_text
 from benchmarks.payloads import Body, archive_file, binary_tensor, json_numbers, touch_store
 from benchmarks.scenarios import diffusion, zero_shot
 from benchmarks.workloads import sentence_bodies
