@@ -68,6 +68,8 @@ class Driver:
         self._seen_charges: dict[Device, int] = {}
         self.moved: Callable[[], None] = lambda: None
         """Called after a step came into memory or left it."""
+        self.settled: Callable[[], None] = lambda: None
+        """Called after events, when everything that they caused is done."""
         self.renew: Callable[[], None] = lambda: None
         """Called where the engine is to be restarted."""
 
@@ -87,6 +89,7 @@ class Driver:
                     self.moved()
         finally:
             self._is_telling = False
+        self.settled()
 
     async def wait(self, archive: StagedArchive, *, is_use: bool = True, is_patient: bool = False) -> Lease:
         """A lease on this content as soon as it is resident. Raises what the planner refuses with."""

@@ -43,7 +43,7 @@ class EngineUpkeep:
         if self._lifecycle is None or not self._lifecycle.can_renew:
             raise UnsupportedOperation("the embedded engine is part of the server's own process: restart the server")
         residents = self._house.inventory.in_state(ArchiveState.RESIDENT, ArchiveState.DRAINING)
-        leases = sum(record.leases for record in self._house.inventory.archives.values())
+        leases = sum(record.leases - record.quiet for record in self._house.inventory.archives.values())
         self._renewing.begin()
         return {
             "leases_out": leases,

@@ -131,7 +131,7 @@ class Leasing:
         if lease is not None:
             return lease
         self.log.refused_full += 1
-        wanted = next((each for each in self._house.waiting.wanted() if each.name == name), None)
+        wanted = next(iter(self._house.waiting.named(name)), None)
         raise NotReady(name, self._forecast.retry_after_s(wanted))
 
     async def _stage(self, name: str) -> StagedArchive | None:

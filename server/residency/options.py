@@ -32,6 +32,8 @@ class ResidencyOptions:
     """The guess for how fast an unknown step loads (file bytes per second), for Retry-After."""
     footprint_file: Path | None = None
     """Where measured footprints and load times are kept over restarts; `None` keeps them in memory only."""
+    footprints_of: str = ""
+    """The engine and its version, as far as footprints depend on them: what another one showed is forgotten."""
     decisions_kept: int = 500
     """How many departures are kept on record with their reasons."""
     time_to_live_s: float | None = None

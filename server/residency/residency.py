@@ -21,6 +21,7 @@ from server.residency.forecast import Forecast
 from server.residency.host import HostTier, NoHostTier
 from server.residency.leases import Lease
 from server.residency.leasing import Leasing
+from server.residency.lending import Lending
 from server.residency.memory.footprint import Footprints
 from server.residency.observer import NobodyWatches, ResidencyObserver
 from server.residency.options import ResidencyOptions
@@ -70,6 +71,8 @@ class Residency:
         """For whoever guesses what will be asked for."""
         self.disk = DiskRoom(self._driver, self._staging, clock.now)
         """For the store, to ask for room on disk."""
+        self.lending = Lending(self._driver, source.current, clock, self._observer)
+        """For front-end workers, who keep leases for many requests."""
         forecast = Forecast(self._planner.house, self._footprints, self._driver.loader.elapsed_s)
         self._leasing = Leasing(self._driver, self._staging, forecast, self._observer, clock, self._options)
         self._upkeep = EngineUpkeep(lifecycle, self._driver, clock, self._observer, self._options)

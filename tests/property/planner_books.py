@@ -20,6 +20,9 @@ class Lease:
     record: object
     key: str
     is_void: bool = False
+    is_lent: bool = False
+    """Kept outside, and called back when the archive is to leave; while it is quiet nobody uses it."""
+    is_quiet: bool = False
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -22,9 +23,12 @@ PARTS = (
     "victims",
     "lines",
     "whole",
+    "small",
     "waiting",
     "failures",
+    "last_names",
     "house",
+    "lent",
     "candidates",
     "quotas",
     "refusal",
@@ -40,12 +44,16 @@ PARTS = (
 
 def plant(part: str, old: str, new: str) -> ModuleType:
     """The planner, with `old` replaced by `new` in the source of `part`. The real one stays as it is."""
-    names = [f"server.residency.planning.{each}" for each in PARTS]
+    return plant_in([f"server.residency.planning.{each}" for each in PARTS], part, old, new)[-1]
+
+
+def plant_in(names: Sequence[str], part: str, old: str, new: str) -> list[ModuleType]:
+    """Copies of these modules, in the order of their imports, with a change in the one whose name ends with `part`."""
     real = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
         for name in names:
             _execute(name, (old, new) if name.endswith(f".{part}") else None)
-        return sys.modules[names[-1]]
+        return [sys.modules[name] for name in names]
     finally:
         for name in names:
             sys.modules.pop(name, None)

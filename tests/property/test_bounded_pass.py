@@ -6,6 +6,7 @@ sizes differ, who is small enough for a gap is found later, and still: everybody
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -111,3 +112,52 @@ def test_everybody_is_served_where_sizes_differ_and_steps_are_shared(turns):
         bounded.play_out()
     assert not bounded.waiting
     assert not any(kind == "Refuse" for kind, _ in bounded.told)
+
+
+def has_the_gap(module: Any, gap: int, before: int, behind: int, largest: int) -> bool:
+    """All memory is leased but for a gap; whether one who fits into it gets it, whoever came before or comes after."""
+    played = Played(module, [])
+    played.archives = [
+        archive("in use", step("in use", predicted=sized(ROOM - gap))),
+        archive("small", step("small", predicted=sized(gap))),
+        *(
+            archive(f"large{each}", step(f"large{each}", predicted=sized(gap + 1 + each % largest)))
+            for each in range(40)
+        ),
+    ]
+    played.turn("want", 0)
+    played.turn("work", 0)
+    for number in range(before):
+        played.turn("want", 2 + number)
+    played.turn("want", 1)
+    for number in range(before, before + behind):
+        played.turn("want", 2 + number)
+    return ("load", played.archives[1].steps[0].digest) in played.told
+
+
+GAPS = st.tuples(st.integers(1, ROOM - 10), st.integers(0, 20), st.integers(0, 20), st.integers(1, 9))
+
+
+@settings(THOROUGH, max_examples=15)
+@given(GAPS)
+def test_who_fits_into_a_gap_gets_it_however_far_behind(gap):
+    assert has_the_gap(BOUNDED, *gap)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("claims", "if waiting.is_cut:", "if waiting.is_cut and not archive:"),
+        ("planner", "is_behind and not self._may_fit(event.archive)", "is_behind"),
+    ],
+)
+def test_a_gap_that_is_not_seen_is_caught(file, old, new):
+    planted = plant(file, old, new)
+
+    @settings(THOROUGH, max_examples=15)
+    @given(GAPS)
+    def hunt(gap):
+        assert has_the_gap(planted, *gap)
+
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        hunt()

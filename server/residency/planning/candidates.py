@@ -68,10 +68,10 @@ def _shelved(
         if group is not None and terms.group != group:
             continue
         if held == name:
-            rank = OLD_IN_USE if record.leases else OLD_CONTENT
+            rank = OLD_IN_USE if record.leases > record.quiet else OLD_CONTENT
         elif held in pins or terms.is_pinned:
             continue
-        elif record.leases:
+        elif record.leases > record.quiet:
             rank = DRAINED if record.archive.key in drained_before else IN_USE
         else:
             rank = GUARDED if record.resident_since > guarded_from else IDLE

@@ -18,7 +18,8 @@ starved by small ones. Patient claims and orders come after all others and distu
 However many wait, a pass looks only at those in front: once `MOST_SHORT` of them wait for room, more than can be loaded
 soon, nobody behind them may have anything evicted, and what is free is theirs. Two exceptions are left. Who needs no
 room at all, since others hold every step of theirs, is found wherever they wait (`whole.py`). And who is so small as to
-fit beside all of those in front, or may pass them, is found as soon as they are among them.
+fit beside all of those in front, or may pass them, is found among those that lack no large step (`small.py`): a few are
+looked at in each pass, and others in the next.
 
 A group at its quota lets archives of its own go, by the same rules; who waits for that keeps no other group waiting.
 """
@@ -42,6 +43,9 @@ MOST_SHORT: Final = 16
 """Claims that wait for room before a pass ends, and in each group with a quota those that wait for that."""
 MOST_WAITING: Final = 4 * MOST_SHORT
 """The same, those counted too whose own steps are being unloaded just now."""
+
+MOST_TRIED: Final = 8
+"""Claims behind those, small enough for what is free, that a pass looks at."""
 
 
 def settle_claims(house: House) -> Collection[StepDigest]:
@@ -105,6 +109,9 @@ class Claims:
                 break
         for archive in waiting.whole_in_turn():  # however far behind
             self._serve(archive)
+        if waiting.is_cut:
+            for archive in waiting.small_in_turn(max(self._free.values(), default=0), MOST_TRIED):
+                self._serve_small(archive)
         return self._kept
 
     def _serve(self, archive: StagedArchive) -> None:
@@ -118,6 +125,22 @@ class Claims:
             self._house.grant(self._house.waiting.dismiss(archive.key), present, "resident")
         elif present is None and not refused_as_too_large(self._house, archive) and self._has_group_room(archive):
             self._claim(archive)
+
+    def _serve_small(self, archive: StagedArchive) -> None:
+        """Look at a claim behind those in front: it takes what is free, and keeps nothing from anybody."""
+        if archive.key in self._seen or archive.key in self._inventory.archives:
+            return
+        group, is_urgent = self._house.terms.of(archive.name).group, self._house.waiting.is_urgent(archive.key)
+        need, own = self._inventory.need(archive), {step.digest for step in archive.steps}
+        can_begin = fits(need, self._free) and not self._inventory.is_unloading(archive)
+        if not is_urgent or not can_begin or self._group_room(group) is not None:
+            return
+        is_covered = fits(need, self._pool) and own.isdisjoint(self._beyond_reach)
+        if is_covered or self._may_pass(own):
+            add(self._pool, need, sign=-1)
+            for key in () if is_covered else self._blocked:
+                self._house.waiting.passed(key)
+            self._admit(archive)
 
     def _is_line_open(self, group: str) -> bool:
         """Whether to look at more archives of a group with a quota: not where many of them wait for that already."""

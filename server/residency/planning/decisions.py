@@ -39,7 +39,10 @@ class Return:
 
 @dataclass(slots=True)
 class Decision:
-    """One departure. `needed` is the room (bytes per device) that was missing; empty where room was not the reason.
+    """One departure.
+
+    `reason`: `room` (on a device), `room on disk`, `quota`, `over budget`, `out of memory`, or in words what else it
+    was. `needed` is the room that was missing, in bytes per device, or on `disk`; empty where room was not the reason.
 
     `judgement` is what the policy thought of the archive, in words. `load_s`: the seconds of loading that were thrown
     away with it (of the steps that no other archive holds).

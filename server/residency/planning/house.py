@@ -13,6 +13,7 @@ from server.residency.planning.decisions import Considered, Decision, Decisions
 from server.residency.planning.events import Arrived, Broke, Command, Departed, Gone, Grant, Refuse, TicketId, WaiterId
 from server.residency.planning.failures import FailureMemory
 from server.residency.planning.inventory import Inventory, Predict
+from server.residency.planning.last_names import LastNames
 from server.residency.planning.ledger import Room
 from server.residency.planning.policies.table import POLICIES
 from server.residency.planning.records import ArchiveRecord, StepRecord
@@ -21,6 +22,8 @@ from server.residency.planning.terms import TermsBook
 from server.residency.planning.waiting import WaitingRoom
 
 MOST_CONSIDERED = 12
+MOST_ASKED = 20_000
+"""Names that are remembered to have been asked for. Of others an archive counts as never used once it is loaded."""
 
 
 class House:
@@ -32,11 +35,11 @@ class House:
         self.policy = POLICIES[options.policy]()
         self.pins: set[str] = set()
         self.terms = TermsBook(replace(options.tariff, time_to_live_s=options.time_to_live_s))
-        self.waiting = WaitingRoom(self.inventory.is_held, self._quota_group_of)
-        self.inventory.on_held = self.waiting.whole.held
+        self.waiting = WaitingRoom(self.inventory.is_held, self._quota_group_of, self.inventory.largest_share)
+        self.inventory.on_held = self.waiting.held
         self.overdrawn: set[str] = set()
         """Groups that a measurement may have brought over their quota."""
-        self.asked: set[str] = set()
+        self.asked = LastNames(MOST_ASKED)
         """Names that somebody asked for in order to use them, as opposed to having them loaded."""
         self.failures = FailureMemory(options.failure_ttl_s)
         self.decisions = Decisions(options.decisions_kept)
@@ -49,7 +52,7 @@ class House:
 
     def knows(self, name: str) -> bool:
         """Whether anything of this name is in memory, coming, going, or waited for."""
-        return bool(self.inventory.named(name)) or any(each.name == name for each in self.waiting.wanted())
+        return bool(self.inventory.named(name) or self.waiting.named(name))
 
     def can_lease(self, name: str) -> bool:
         """Whether some content of this name gives leases."""

@@ -82,6 +82,10 @@ class Inventory:
             }
         )
 
+    def largest_share(self, step: Step) -> int:
+        """Bytes that the step takes on the device with a budget where it takes most."""
+        return max(self.ledger.budgeted([self._footprint(step)]).values(), default=0)
+
     def charge_of(self, steps: Iterable[StepRecord]) -> Room:
         """Bytes that present steps are charged with, each for itself: weight files that they share count for each."""
         return self.ledger.budgeted(self.ledger.charge_of(each.step.digest) for each in steps)

@@ -36,20 +36,19 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from server.domain.errors import DeviceFull, EngineLost, NotLoaded, NotReady, RoundhouseError
-from server.domain.model import Device, StepDigest
+from server.domain.model import Device, StagedArchive, StepDigest
 from server.residency.options import ResidencyOptions
-from server.residency.planning import disk_room, foreseen, renewal, wishes
+from server.residency.planning import disk_room, foreseen, lent, renewal, wishes
 from server.residency.planning import events as e
 from server.residency.planning.claims import settle_claims
 from server.residency.planning.house import House
 from server.residency.planning.inventory import Predict
-from server.residency.planning.records import ArchiveRecord, StepRecord
+from server.residency.planning.ledger import fits
+from server.residency.planning.records import RUN_WEIGHT, ArchiveRecord, StepRecord
 from server.residency.planning.refusal import refused_as_too_large
 from server.residency.planning.states import ArchiveState, StepMove, StepState
 
 LOST_WHILE_LOADING: Final = "the engine died while it loaded this archive"
-RUN_WEIGHT: Final = 0.2
-"""How much of the mean run time the newest run is."""
 ANY_MOMENT: Final = 1.0
 """Seconds after which to ask again when nothing better is known."""
 
@@ -80,11 +79,29 @@ class Planner:
     def release(self, record: ArchiveRecord, at: float) -> bool:
         """Give a lease back. Returns whether somebody waits for that: then the event `Idle` is due."""
         record.leases -= 1
-        if record.leases:
+        if record.leases > record.quiet:
             return False
         record.run_s += RUN_WEIGHT * (at - record.last_used - record.run_s)
         record.last_used = at
         return self._is_pressed or record.departure != ""
+
+    # Leases that are kept outside of this process (`lent.py`)
+
+    def lend(self, archive: StagedArchive) -> ArchiveRecord | None:
+        """Count a quiet lease if this content is resident and may give one."""
+        return lent.lend(self.house, archive)
+
+    def used(self, record: ArchiveRecord, uses: int, last_used: float, mean_run_s: float) -> None:
+        """Count uses that a lent lease had."""
+        lent.used(self.house, record, uses, last_used, mean_run_s)
+
+    def rest(self, record: ArchiveRecord, *, is_quiet: bool) -> bool:
+        """A lent lease is in use, or is not any more. Returns whether the event `Idle` is due."""
+        return lent.rest(record, is_quiet=is_quiet) and (self._is_pressed or record.departure != "")
+
+    def take_back(self, record: ArchiveRecord, *, was_quiet: bool) -> bool:
+        """A lent lease is over. Returns whether the event `Idle` is due."""
+        return lent.take_back(record, was_quiet=was_quiet) and (self._is_pressed or record.departure != "")
 
     # Events
 
@@ -125,7 +142,14 @@ class Planner:
         elif record is not None or self.house.renewal is not None:
             return
         elif not refused_as_too_large(self.house, event.archive):
-            self._is_settled = is_urgent and self._waiting.is_cut and not self._waiting.whole.has(key)
+            is_behind = self._waiting.is_cut and not self._waiting.whole.has(key)
+            self._is_settled = is_urgent and is_behind and not self._may_fit(event.archive)
+
+    def _may_fit(self, archive: StagedArchive) -> bool:
+        """Whether there is room for it now."""
+        free = self._inventory.ledger.free()
+        is_small = self._waiting.small.size(archive.key) <= max(free.values(), default=0)
+        return is_small and fits(self._inventory.need(archive), free)
 
     def _gave_up(self, event: e.GaveUp) -> None:
         key = self._waiting.leave(event.waiter)

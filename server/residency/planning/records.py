@@ -11,6 +11,8 @@ from server.residency.planning.terms import ORDINARY
 UNPROVEN_AGE_S: Final = 3600.0
 """An archive that was loaded and never asked for counts as used so many seconds before: what is new must not push out
 what is known to be used. (ModelMesh, `LASTUSED_AGE_ON_ADD_MS`.)"""
+RUN_WEIGHT: Final = 0.2
+"""How much of the mean run time the newest run is."""
 
 
 class StepRecord:
@@ -80,6 +82,7 @@ class ArchiveRecord:
         "leases",
         "load_s",
         "patient_at",
+        "quiet",
         "resident_since",
         "run_s",
         "size_bytes",
@@ -95,6 +98,8 @@ class ArchiveRecord:
         self.steps = steps
         self.state = ArchiveState.ABSENT
         self.leases = 0
+        self.quiet = 0
+        """Of the leases, those that are lent to somebody outside who does not use them just now (`lent.py`)."""
         self.admission = admission
         """Counts up: of two contents of one name, the higher one is newer."""
         self.admitted_at = at
@@ -153,6 +158,11 @@ class ArchiveRecord:
     def sharing_changed(self) -> None:
         """Another archive began, or ceased, to hold one of the steps."""
         self._freed = None
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nobody uses it: there are no leases, or they come back when they are called."""
+        return self.leases == self.quiet
 
     @property
     def is_leaving(self) -> bool:

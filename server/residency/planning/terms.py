@@ -8,6 +8,7 @@ and what was said while the server runs; of these the later word counts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Final
 
 from server.domain.model import Device
@@ -77,7 +78,7 @@ class GroupEntry:
         return {device: min(most[device], int(share * budget)) for device, budget in budgets.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tariff:
     """All entries, as they were configured."""
 
@@ -86,10 +87,12 @@ class Tariff:
     time_to_live_s: float | None = None
 
     def entry_of(self, group: str) -> GroupEntry | None:
-        """The entry that holds for a group."""
-        named = [entry for entry in self.groups if entry.name == group]
-        others = [entry for entry in self.groups if entry.name == EVERY_OTHER and group]
-        return next(iter([*named, *others]), None)
+        """The entry that holds for a group. There may be thousands."""
+        return self._by_group.get(group) or (self._by_group.get(EVERY_OTHER) if group else None)
+
+    @cached_property
+    def _by_group(self) -> Mapping[str, GroupEntry]:
+        return {entry.name: entry for entry in reversed(self.groups)}
 
     def terms_of(self, name: str) -> Terms:
         """What holds for the archive as long as nobody says otherwise."""

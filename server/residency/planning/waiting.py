@@ -7,8 +7,9 @@ wait for it, so that it is there when they come back) come after everybody else,
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from server.domain.model import StagedArchive, StepDigest
+from server.domain.model import StagedArchive, Step, StepDigest
 from server.residency.planning.lines import Lines
+from server.residency.planning.small import SmallOnes
 from server.residency.planning.whole import WholeOnes
 
 
@@ -25,11 +26,17 @@ class WaitingRoom:
         self,
         is_held: Callable[[StepDigest], bool] = lambda _: False,
         group_of: Callable[[str], str] = lambda _: "",
+        size_of: Callable[[Step], int] = lambda _: 0,
     ) -> None:
-        """`is_held`: whether a step is in memory, or coming, and stays; `group_of` a name: who shares a line."""
+        """`is_held`: whether a step is in memory, or coming, and stays; `group_of` a name: who shares a line.
+
+        `size_of`: the bytes that a step will take on the device where it takes most.
+        """
         self.queue: dict[str, StagedArchive] = {}
         self.whole = WholeOnes(is_held)
         """Which of the queue need no room."""
+        self.small = SmallOnes(is_held, size_of)
+        """Which of the queue may need little."""
         self.steps: Counter[StepDigest] = Counter()
         """The steps of all that is queued."""
         self._group_of = group_of
@@ -43,6 +50,7 @@ class WaitingRoom:
         self.orders: dict[str, float] = {}
         """Contents to be loaded even if nobody waits for them, and until when (monotonic s)."""
         self._archives: dict[str, StagedArchive] = {}
+        self._named: dict[str, dict[str, StagedArchive]] = {}
         self._waiters: dict[str, list[int]] = {}
         self._key_of: dict[int, str] = {}
         self._patient: set[int] = set()
@@ -93,7 +101,7 @@ class WaitingRoom:
         """Everybody who waits for the key leaves, to be granted or refused. Returns them in the order of arrival."""
         if key in self.queue:
             self._unqueue(key)
-        self._archives.pop(key, None)
+        self._forget(key)
         self.orders.pop(key, None)
         self.passes.pop(key, None)
         waiters = self._waiters.pop(key, [])
@@ -117,6 +125,15 @@ class WaitingRoom:
         """What waits, and needs no room, in the same order."""
         return sorted(self.whole.now(), key=lambda archive: self._lines.turn_of(archive.key))
 
+    def small_in_turn(self, room_bytes: int, most: int) -> Sequence[StagedArchive]:
+        """What waits, and may fit into the room, in the same order: at most so many, and others the next time."""
+        return sorted(self.small.within(room_bytes, most), key=lambda archive: self._lines.turn_of(archive.key))
+
+    def held(self, digest: StepDigest) -> None:
+        """Somebody holds a step that nobody held."""
+        self.whole.held(digest)
+        self.small.held(digest)
+
     def is_urgent(self, key: str) -> bool:
         """Whether somebody waits for this content who is not patient."""
         return not self._patient.issuperset(self._waiters.get(key, ()))
@@ -133,19 +150,34 @@ class WaitingRoom:
         """Every content that somebody waits for, or ordered."""
         return [self._archives[key] for key in self._waiters]
 
+    def named(self, name: str) -> Sequence[StagedArchive]:
+        """Every content of this name that somebody waits for, or ordered."""
+        return list(self._named.get(name, {}).values())
+
     def counts(self) -> dict[str, int]:
         """How many wait, by key; 0 for an order."""
         return {key: len(waiters) for key, waiters in self._waiters.items()}
 
     def _enter(self, archive: StagedArchive, *, is_queued: bool) -> None:
-        self._archives.setdefault(archive.key, archive)
+        if archive.key not in self._archives:
+            self._archives[archive.key] = archive
+            self._named.setdefault(archive.name, {})[archive.key] = archive
         self._waiters.setdefault(archive.key, [])
         if is_queued and archive.key not in self.queue:
             self.queue[archive.key] = archive
             self.steps.update(step.digest for step in archive.steps)
             self.whole.enter(archive)
+            self.small.enter(archive)
             self._lines.enter(archive, self._group_of(archive.name), is_patient=True)
             self.changes += 1
+
+    def _forget(self, key: str) -> None:
+        archive = self._archives.pop(key, None)
+        if archive is not None:
+            namesakes = self._named[archive.name]
+            del namesakes[key]
+            if not namesakes:
+                del self._named[archive.name]
 
     def _unqueue(self, key: str) -> None:
         archive = self.queue.pop(key)
@@ -154,6 +186,7 @@ class WaitingRoom:
             if not self.steps[step.digest]:
                 del self.steps[step.digest]
         self.whole.leave(key)
+        self.small.leave(key)
         self._lines.leave(key)
         self.changes += 1
 

@@ -32,10 +32,10 @@ def fleet() -> Iterator[StagedArchive]:
 class Town:
     """A planner with room for a few archives, and an engine that does what it is told, one thing at a time."""
 
-    def __init__(self, waiting: int) -> None:
+    def __init__(self, waiting: int, spare: int = 0) -> None:
         self.predictions = 0
         options = ResidencyOptions(churn_guard_s=0.0, max_parallel_loads=2)
-        self.planner = Planner({CPU: BASES * BASE + 8 * (HEAD + 1)}, self._predict, options)
+        self.planner = Planner({CPU: BASES * BASE + 8 * (HEAD + 1) + spare}, self._predict, options)
         self.now, self.waiters, self.archives = 0.0, 0, fleet()
         self.work: list[e.Event] = []
         self.leased: list = []
@@ -172,3 +172,55 @@ def test_a_long_queue_is_summed_up_for_a_prediction_and_says_the_same():
     for each in (queued[0], queued[30], queued[-1], newcomer):
         before_s = sum(forecast._loads_before(each, {own.digest: own for own in each.steps}))
         assert forecast._before_s(each, {own.digest for own in each.steps}) == pytest.approx(before_s)
+
+
+def crowd_of_large_ones() -> tuple[Town, list[StagedArchive]]:
+    """Everything in memory is leased, one small gap is left, and forty wait for what is larger."""
+    town = Town(0, spare=5)
+    while town.work:
+        town.turn()
+    free = town.planner.house.inventory.ledger.free()[CPU]
+    large = [archive(f"large{number}", step(f"large{number}", predicted=sized(free + 20))) for number in range(40)]
+    for each in large:
+        town.want(each)
+    return town, large
+
+
+def has_room(town: Town, small: StagedArchive) -> bool:
+    return small.key in town.planner.house.inventory.archives
+
+
+def test_a_small_archive_that_comes_last_gets_the_gap_at_once():
+    town, _ = crowd_of_large_ones()
+    room = town.planner.house.inventory.ledger.free()[CPU]
+    small = archive("small", step("small", predicted=sized(room)))
+    town.want(small)
+    assert has_room(town, small)
+
+
+def test_small_archives_far_behind_are_found_when_a_gap_opens_and_do_not_starve_the_large():
+    town, _ = crowd_of_large_ones()
+    gap = town.planner.house.inventory.ledger.free()[CPU]
+    small = [archive(f"small{number}", step(f"small{number}", predicted=sized(gap))) for number in range(30)]
+    for each in small:
+        town.want(each)
+    passed = sum(has_room(town, each) for each in small)
+    assert 1 <= passed <= town.planner.house.options.max_passes
+    for _ in range(600):
+        town.turn()
+    names = [record.archive.name for record in [*town.planner.house.inventory.archives.values()]]
+    assert town.is_done, names
+    assert not town.planner.house.waiting.small._sizes
+
+
+def test_who_lacks_less_since_others_hold_a_large_step_of_it_is_found():
+    town, large = crowd_of_large_ones()
+    gap = town.planner.house.inventory.ledger.free()[CPU]
+    base = large[0].steps[0]
+    head = archive("head", base, step("own", predicted=sized(gap)))
+    small = town.planner.house.waiting.small
+    town.want(head)
+    assert small.size(head.key) == base.predicted.on(CPU)
+    while base.digest not in town.planner.house.inventory.steps:
+        town.turn()
+    assert small.size(head.key) in {gap, 0}
