@@ -27,7 +27,7 @@ from server.domain.clock import Clock, SystemClock
 from server.domain.cold_start import Staging
 from server.domain.errors import RoundhouseError
 from server.domain.model import CPU
-from server.domain.ports import BudgetByDevice, Engine, EngineLifecycle
+from server.domain.ports import BudgetByDevice, Engine, EngineLifecycle, PassingEngine, QuickEngine
 from server.engines.completion import complete
 from server.engines.devices import budgets, host_memory_bytes
 from server.jobs.async_jobs import AsyncJobs
@@ -45,8 +45,10 @@ from server.residency.residency import Residency
 from server.serving.address import AddressBook
 from server.serving.admission import Admission
 from server.serving.batcher import Batcher
-from server.serving.dispatcher import Dispatcher, DispatchOptions, Infer
+from server.serving.dispatcher import Dispatcher, DispatchOptions
 from server.serving.model_control import ModelControl
+from server.serving.passing_on import PassingOn
+from server.serving.quick_runs import QuickRuns
 from server.settings import Settings, part_options
 from server.settings.part_options import default_model
 from server.store.disk.cache import DiskCache
@@ -66,6 +68,9 @@ from server.telemetry.metrics import Metrics
 from server.telemetry.residency_metrics import ResidencyMetrics
 from server.telemetry.response_cache_metrics import response_cache_levels
 from server.telemetry.tier_metrics import tier_families, tier_figures
+from server.workers.home.assembly import desk_for, listen_to, open_door
+from server.workers.home.desk import Desk
+from server.workers.home.uses_log import UsesLog
 
 _log = logging.getLogger(__name__)
 LISTING_S = 2.0
@@ -84,6 +89,8 @@ class House:
     engine_kind: str
     names: Callable[[], Awaitable[list[str]]]
     """The archives that could be asked for."""
+    desk: Desk | None
+    """Where front-end workers get leases, if there are any."""
 
 
 def compose(settings: Settings, clock: Clock) -> House:
@@ -124,17 +131,26 @@ def compose(settings: Settings, clock: Clock) -> House:
         (expiry(residency, part_options.shortest_ttl(settings)), memory_rounds(residency.look)),
     )
     access_log = _access_log(settings, metrics)
+    batches = BatchMetrics(metrics) if settings.batching == "auto" else None
+    batcher = _batcher(settings, engine, batches, clock, gpus)
+    access = AccessLog(metrics, residency.parts, access_log, clock) if access_log else None
     dispatcher = Dispatcher(
         residency,
         engine,
         registry.decode,
         clock,
         admission,
-        AccessLog(metrics, residency.parts, access_log, clock) if access_log else metrics,
+        access or metrics,
         DispatchOptions(timeout_s=settings.request_timeout_s, load_wait_s=settings.load_timeout_s),
-        _batched(settings, engine, metrics, clock, gpus),
+        batcher.infer if batcher else None,
+        QuickRuns(engine, batcher) if isinstance(engine, QuickEngine) else None,
+        PassingOn(engine, batcher) if isinstance(engine, PassingEngine) else None,
     )
     metrics.watch(residency.waiting_levels)
+    desk = desk_for(settings, engine, residency, addresses, UsesLog(metrics, batches, access), clock)
+    if desk is not None:
+        metrics.watch(desk.levels)
+        listen_to(desk, residency.lending, registered)
     jobs = _jobs(settings, dispatcher, residency, metrics, clock)
     prefetcher = Prefetcher(residency.raising, clock) if settings.prefetch == "on" else None
     metrics.also(tier_families(told, host, prefetcher))
@@ -152,12 +168,13 @@ def compose(settings: Settings, clock: Clock) -> House:
             default_accept=settings.default_accept or "",
             inference_type=settings.inference_type,
         ),
-        facts=lambda: {"engine": lifecycle.describe()},
+        facts=lambda: {"engine": lifecycle.describe()} | ({"workers": desk.describe()} if desk else {}),
         tiers=partial(tier_figures, told, host, prefetcher),
         jobs=jobs,
     )
     life = Life(order.begin, order.drain, order.end)
-    guessing = prefetching(prefetcher, lambda: admission.running) if prefetcher else None
+    running = (lambda: admission.running + desk.in_flight) if desk else lambda: admission.running
+    guessing = prefetching(prefetcher, running) if prefetcher else None
     return House(
         app=build_app(parts),
         metrics_app=metrics_app(metrics),
@@ -165,6 +182,7 @@ def compose(settings: Settings, clock: Clock) -> House:
         memory=memory,
         engine_kind=kind,
         names=source.names,
+        desk=desk,
     )
 
 
@@ -176,9 +194,9 @@ def _access_log(settings: Settings, metrics: Metrics) -> AccessLogFile | None:
     return file
 
 
-def _batched(settings: Settings, engine: Engine, metrics: Metrics, clock: Clock, gpus: int) -> Infer | None:
+def _batcher(settings: Settings, engine: Engine, log: BatchMetrics | None, clock: Clock, gpus: int) -> Batcher | None:
     options = part_options.batching(settings, gpus)
-    return Batcher(engine, clock, BatchMetrics(metrics), options).infer if options else None
+    return Batcher(engine, clock, log, options) if options and log else None
 
 
 def _jobs(
@@ -249,10 +267,16 @@ def _engine(kind: str, settings: Settings, clock: Clock, gpus: int) -> tuple[Eng
         triton = TritonEngine(part_options.triton(settings, gpus), clock, os.environ)
         return triton, triton
     from server.engines.embedded.engine import EmbeddedEngine
+    from server.engines.embedded.packed_files import PackedFiles
 
     if settings.grpc_port is not None:
         _log.warning("no gRPC on port %d: the embedded engine has none; --engine triton has", settings.grpc_port)
-    embedded = EmbeddedEngine(threads=settings.threads, response_cache_bytes=settings.response_cache, gpus=gpus)
+    embedded = EmbeddedEngine(
+        threads=settings.threads,
+        response_cache_bytes=settings.response_cache,
+        gpus=gpus,
+        packed=PackedFiles(settings.cache_dir / "packed", int(settings.packed_weights)),
+    )
     return embedded, embedded
 
 
@@ -261,6 +285,7 @@ def run(settings: Settings, remarks: list[str]) -> int:
     line_format = settings.log_format
     if line_format == "auto":
         line_format = "text" if sys.stderr.isatty() else "json"
+        settings = settings.model_copy(update={"log_format": line_format})  # front-end workers write as this does
     log_lines.configure(line_format, settings.log_level)
     for remark in remarks:
         _log.warning(remark)
@@ -283,13 +308,13 @@ async def _serve(settings: Settings) -> int:
     began = psutil.Process().create_time()  # what a user waits for: Python's own start and the imports too
     try:
         house = compose(settings, clock)
-        listeners = [Listener(house.app, listen(settings.host, settings.port))]
+        door = open_door(settings, house.desk, house.life, clock)
+        listeners = [Listener(house.app, door.opened)]
         if settings.metrics_port is not None:
             listeners.append(Listener(house.metrics_app, listen(settings.host, settings.metrics_port)))
     except (RoundhouseError, ValueError, OSError) as error:
         print(f"roundhouse: {error}", file=sys.stderr)
         return 2
-    port = int(listeners[0].opened.getsockname()[1])
 
     async def tell() -> None:
         try:
@@ -300,6 +325,6 @@ async def _serve(settings: Settings) -> int:
             names = []
         took_s = clock.wall() - began
         default, engine, memory = default_model(settings), house.engine_kind, house.memory
-        print(welcome(settings.host, port, names, default, took_s, engine, memory), flush=True)
+        print(welcome(settings.host, door.port, names, default, took_s, engine, memory), flush=True)
 
-    return await live(listeners, house.life, settings.drain_timeout_s, tell)
+    return await live(listeners, door.life, settings.drain_timeout_s, tell)

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from server.api.http_protocol import BoundedHeads
+from server.api.hot_protocol import HotProtocol
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ async def live(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    servers = {_server(each.app): each.opened for each in listeners}
+    servers = {http_server(each.app): each.opened for each in listeners}
     serving = [asyncio.create_task(server.serve(sockets=[opened])) for server, opened in servers.items()]
     beginning = asyncio.create_task(_begin(life, on_ready))
     stop = asyncio.create_task(stopping.wait())
@@ -99,17 +99,19 @@ async def live(
     return code
 
 
-def _server(app: Any) -> uvicorn.Server:
+def http_server(app: Any) -> uvicorn.Server:
+    """An HTTP server for an app, to be served on open sockets. It leaves signals alone."""
     return _Server(
         uvicorn.Config(
             app,
-            http=BoundedHeads,
+            http=HotProtocol,
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             log_level="warning",  # when it starts and stops is told by us
             server_header=False,
+            proxy_headers=False,  # the app is the outermost one, and asks nobody's address
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,  # what `drain` gave up waiting for will not finish now
         )

@@ -87,6 +87,11 @@ class Settings(BaseModel):
     """Largest request body, before and after inflating; Triton's own default limit. Larger ones are answered 413."""
     max_in_flight: PositiveInt = 1024
     """Requests admitted at the same time, waiting ones included; more are answered 503 with Retry-After."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that read, decode and answer plain requests, with `engine triton` (docs/workers.md).
+
+    1: this process does everything. More pay where it is the bottleneck and cores are idle beside it; each takes about
+    100 MB."""
     max_waiting: PositiveInt | None = None
     """Of these, how many may wait for archives that are not in memory; more are answered 429/503 with Retry-After.
 
@@ -240,6 +245,11 @@ class Settings(BaseModel):
     batching: Batching = "auto"
     """Whether requests for one entry model that wait at the same time run together: `auto` where that changes no
     result (docs/batching.md), `off` nowhere. An idle model never waits for more."""
+    packed_weights: ByteSize = ByteSize(4 * 1024**3)
+    """Bytes of disk (`packed/` in the cache folder) for weights of ONNX steps in the form that this processor wants;
+    those used longest ago leave first. 0 keeps none.
+
+    For busy steps of the embedded engine: two sessions then share one copy of them in memory (docs/batching.md)."""
     threads: PositiveInt | None = None
     """Threads of one inference in the embedded engine. Unset: the cores this process may use."""
 

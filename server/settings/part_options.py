@@ -11,6 +11,7 @@ from server.jobs.options import AsyncOptions
 from server.residency.options import ResidencyOptions
 from server.serving.batch_rules import ALL_BACKENDS
 from server.serving.batcher import BatchOptions
+from server.settings.engine_version import engine_version
 from server.settings.model import Settings
 from server.settings.tariff import tariff
 from server.store.freshness import StoreOptions
@@ -23,6 +24,12 @@ itself."""
 LEAST_WAITING: Final = 16
 """However few requests may be inside, so many may wait."""
 LOOK_FOR_S: Final = 120.0
+LONGEST_LEASE_S: Final = 0.5
+FRONT_END: Final = {
+    "batching", "default_accept", "engine", "inference_type", "log_format", "log_level", "max_body", "max_in_flight",
+    "request_timeout_s", "restrict_api", "workers",
+}  # fmt: skip
+"""What front-end workers go by."""
 CONTAINERS_TRITON: Final = Path("/opt/tritonserver/bin/tritonserver")
 
 
@@ -68,7 +75,7 @@ def batching(settings: Settings, gpus: int) -> BatchOptions | None:
     if engine_kind(settings) == "triton":
         return BatchOptions(self_batching=frozenset({ALL_BACKENDS}))
     cores = len(os.sched_getaffinity(0))
-    return BatchOptions(side_by_side=2 if gpus else max(2, cores), self_batching=frozenset({"python", "dali"}))
+    return BatchOptions(side_by_side=2 if gpus else max(2, cores) + 2, self_batching=frozenset({"python", "dali"}))
 
 
 def residency(settings: Settings) -> ResidencyOptions:
@@ -87,6 +94,7 @@ def residency(settings: Settings) -> ResidencyOptions:
         renews_engine=settings.renew_engine == "auto",
         preload_timeout_s=settings.preload_timeout_s,
         footprint_file=settings.cache_dir / f"footprints-{engine_kind(settings)}.json",  # they differ by engine
+        footprints_of=engine_version(engine_kind(settings), settings.triton_root),
         close_timeout_s=5.0,
     )
 
@@ -112,7 +120,27 @@ def shortest_ttl(settings: Settings) -> float:
 
 def store(settings: Settings) -> StoreOptions:
     """How often the store is asked for news."""
-    return StoreOptions(refresh_s=settings.refresh_s, refresh_ahead_s=settings.refresh_s / 2)
+    refresh_s = settings.refresh_s - lease_valid_s(settings)  # a lease may be used for so long after the last look
+    return StoreOptions(refresh_s=refresh_s, refresh_ahead_s=refresh_s / 2)
+
+
+def lease_valid_s(settings: Settings) -> float:
+    """How long a front-end worker may use a lease that is not renewed. 0: there are no workers."""
+    return min(LONGEST_LEASE_S, settings.refresh_s / 4) if settings.workers > 1 else 0.0
+
+
+def front_end(settings: Settings) -> str:
+    """The settings that a front-end worker needs, as JSON.
+
+    Raises:
+        ValueError: this engine has none.
+    """
+    if engine_kind(settings) != "triton":
+        raise ValueError(
+            "--workers needs --engine triton: the embedded engine runs in this very process, and other processes "
+            "cannot reach it. For more cores set --threads, or run several servers behind a load balancer"
+        )
+    return settings.model_dump_json(include=FRONT_END)
 
 
 def jobs(settings: Settings) -> AsyncOptions | None:
