@@ -22,7 +22,8 @@ _MARK: Final = "array"
 def load(body: bytes | memoryview, keys: Sequence[str]) -> Any:
     """Parse a document; large lists of numbers that are its values under `keys`, or the whole of it, become arrays.
 
-    An array is int64 where all its numbers are integers from 0 up, else float64. KServe requests are read as usual.
+    An array is uint8 or int64 where all its numbers are integers from 0 up, else float64. KServe requests are read as
+    usual.
 
     Raises:
         InvalidRequest: it is not JSON.

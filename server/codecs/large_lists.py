@@ -3,15 +3,18 @@
 An image sent as `data: image.tolist()` is a million numbers in hundreds of thousands of lists; parsing those the
 usual way takes ten times as long as the inference. Here the text of each large `data` is cut out, its structure is
 checked as a whole, its brackets are dropped (a tensor's nesting says nothing that its shape does not), and the numbers
-are parsed in one go. Everything that is not plainly a list of numbers is left to the usual parser, errors included.
+are parsed in one go: bytes by `byte_lists.py`, fractions by orjson, which gets them right to the last bit.
+Everything that is not plainly a list of numbers is left to the usual parser, errors included.
 """
 
 import re
+from array import array
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
+from server.codecs import byte_lists
 from server.domain.inference import Array
 
 WORTH_BYTES: Final = 1 << 15
@@ -22,6 +25,8 @@ _KEY: Final = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*(?=\[)')
 _MARK: Final = "large list"
 _DEEPEST: Final = 32  # axes of a numpy array
 _LARGEST: Final = 10**18  # beyond, the number parser saturates
+_FRACTION_MARKS: Final = (b".", b"e", b"E")
+_NO_NUMBERS: Final = (b'"', b"u", b"a", b"{")  # strings; true, null; false; objects
 
 _OTHER, _NUMBER, _COMMA, _BLANK, _OPEN, _CLOSE, _KINDS = range(7)
 
@@ -56,20 +61,23 @@ _LEGAL_PAIRS: Final = bytes(np.flatnonzero(_followers()).astype(np.uint8))
 
 
 def load(body: bytes) -> Any:
-    """Parse a document whose inputs have large lists as `data`: those come back flat, as lists or int64 arrays.
+    """Parse a document whose inputs have large lists as `data`: those come back flat.
+
+    They are arrays of uint8 or int64, from 0 up, where all numbers are integers; of float64 where some are fractions
+    (`1.0` and `1e3` are); and lists where integers have signs.
 
     Gives None where there is nothing to gain, or something is not plain: then the usual parser decides.
     """
     pieces: list[bytes] = []
     lists: list[Array | list[Any]] = []
     position = 0
-    for start, text in _large_lists(body):
-        numbers = _numbers(text)
+    for start, stop in _large_lists(body):
+        numbers = _numbers(body, start, stop)
         if numbers is None:
             return None
         pieces += (body[position:start], b'{"%b":%d}' % (_MARK.encode(), len(lists)))
         lists.append(numbers)
-        position = start + len(text)
+        position = stop
     if not lists:
         return None
     try:
@@ -80,16 +88,17 @@ def load(body: bytes) -> Any:
 
 
 def nested(text: bytes) -> Array | None:
-    """Read a nested list of numbers as an array of its shape: int64 where all are integers from 0 up, else float64.
+    """Read a nested list of numbers as an array of its shape: uint8 or int64 where all are integers from 0 up.
+
+    Otherwise float64.
 
     Gives None where it is ragged, empty, or not plainly a list of numbers.
     """
-    numbers = _numbers(text) if text.startswith(b"[") else None
+    numbers = _numbers(text, 0, len(text)) if text.startswith(b"[") else None
     shape = None if numbers is None else _shape(text)
     if numbers is None or shape is None:
         return None
-    array = numbers if isinstance(numbers, np.ndarray) else np.array(numbers, dtype=np.float64)
-    return array.reshape(shape)
+    return (numbers if isinstance(numbers, np.ndarray) else np.array(numbers, dtype=np.float64)).reshape(shape)
 
 
 def _shape(text: bytes) -> tuple[int, ...] | None:
@@ -113,38 +122,77 @@ def _shape(text: bytes) -> tuple[int, ...] | None:
     return tuple(dims) if expected == marks else None
 
 
-def _large_lists(body: bytes) -> list[tuple[int, bytes]]:
-    """Where each large `data` starts, and its text up to the last bracket before the next string or end of object."""
+def _large_lists(body: bytes) -> list[tuple[int, int]]:
+    """From where to where each large `data` goes: up to the last bracket before the next string or end of an object."""
     found = []
     key = _KEY.search(body)
     while key is not None:
         start = key.end()
         quote = body.find(b'"', start)
         brace = body.find(b"}", start, quote if quote != -1 else len(body))
-        end = max(quote, brace) if -1 in (quote, brace) else brace
-        text = body[start:end].rstrip(b", \t\r\n") if end != -1 else b""
-        if len(text) >= WORTH_BYTES:
-            found.append((start, text))
-        key = _KEY.search(body, start + len(text))
+        stop = body.rfind(b"]", start, max(quote, brace) if -1 in (quote, brace) else brace) + 1
+        if stop - start >= WORTH_BYTES:
+            found.append((start, stop))
+        key = _KEY.search(body, max(start, stop))
     return found
 
 
-def _numbers(text: bytes) -> Array | list[Any] | None:
+def _numbers(body: bytes, start: int, stop: int) -> Array | list[Any] | None:
+    """The numbers of the list `body[start:stop]`, flat; None where it is not plainly one. It begins with a bracket."""
+    is_flat = body.find(b"[", start + 1, stop) == -1
+    numbers = byte_lists.read(body, start, stop) if is_flat else None
+    if numbers is not None:
+        return numbers
+    text = body[start:stop]
+    if is_flat and _has_fractions(text):
+        return _fractions(text)
+    if not _is_well_nested(text):
+        return None
+    flat = b"[%b]" % text.translate(None, b"[] ")
+    if _has_fractions(flat):
+        return _fractions(flat)
+    numbers = None if is_flat else byte_lists.read(flat)
+    return _integers(flat) if numbers is None else numbers
+
+
+def _is_well_nested(text: bytes) -> bool:
+    """Whether brackets and commas are where they belong, and nothing but numbers (or parts of such) between them."""
     kinds = np.frombuffer(text.translate(_KIND_BY_BYTE), np.uint8)
     pairs = kinds[:-1] * np.uint8(_KINDS) + kinds[1:]
     if kinds[-1] != _CLOSE or pairs.tobytes().translate(None, _LEGAL_PAIRS):
-        return None
-    brackets = kinds[kinds >= _OPEN]
+        return False
+    brackets = kinds.take(np.flatnonzero(kinds >= _OPEN))  # indexing with the flags would take twice as long
     depths = np.cumsum(np.where(brackets == _OPEN, 1, -1))
-    if depths[-1] != 0 or not depths[:-1].all():
+    return bool(depths[-1] == 0 and depths[:-1].all())
+
+
+def _has_fractions(text: bytes) -> bool:
+    return any(mark in text for mark in _FRACTION_MARKS)
+
+
+def _fractions(text: bytes) -> Array | None:
+    """The float64 numbers of a flat list, integers among them as well; None where something else is among them."""
+    if any(mark in text for mark in _NO_NUMBERS):
         return None
-    flat = text.translate(None, b"[] ")
-    if flat.translate(None, b"0123456789,"):  # signs, fractions
+    try:
+        return np.frombuffer(array("d", orjson.loads(text)), np.float64)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _integers(flat: bytes) -> Array | list[Any] | None:
+    """Read `[1,2,3]`: digits and signs, something between each two commas."""
+    if b"-" in flat or b"+" in flat:
         try:
-            return list(orjson.loads(b"[%b]" % flat))
+            return list(orjson.loads(flat))
         except orjson.JSONDecodeError:
             return None
-    integers = np.fromstring(flat.decode("ascii"), dtype=np.int64, sep=",")
+    characters = np.frombuffer(flat, np.uint8)
+    is_digit = characters >= ord("0")  # and, but for the first and the last character, below the brackets
+    is_digit[[0, -1]] = False
+    if (~is_digit[:-2] & (characters[1:-1] == ord("0")) & is_digit[2:]).any():  # leading zeros, which JSON forbids
+        return None
+    integers = np.fromstring(flat[1:-1].decode("ascii"), dtype=np.int64, sep=",")
     return integers if integers.max() < _LARGEST else None
 
 

@@ -180,13 +180,20 @@ class DaliPipeline:
         try:
             for name in rows[0]:
                 self._pipeline.feed_input(name, [row[name] for row in rows])
-            outputs = [output.as_cpu() for output in self._pipeline.run()]
-            return [[np.array(output.at(index)) for output in outputs] for index in range(len(rows))]
+            outputs = [_copies(output.as_cpu(), len(rows)) for output in self._pipeline.run()]
+            return [list(row) for row in zip(*outputs, strict=True)]
         except Exception as error:
             self._pipeline = self._build()
             if len(rows) == 1:
                 return [_blamed(error)]
         return [self._together([row])[0] for row in rows]
+
+
+def _copies(output: Any, rows: int) -> Sequence[Array]:
+    """A copy of each row of an output, whose memory is the pipeline's; of all at once where they have one shape."""
+    if output.is_dense_tensor():
+        return list(output.as_array())
+    return [np.array(output.at(index)) for index in range(rows)]
 
 
 def _blamed(error: Exception) -> Exception:
