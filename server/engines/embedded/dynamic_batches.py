@@ -54,8 +54,19 @@ class DynamicBatches:
         return await asyncio.wrap_future(self._join(request))
 
     def run(self, request: InferenceRequest) -> InferenceResponse:
-        """Run an admitted request; this thread waits. Raises as the step does."""
-        return self._join(request).result()
+        """Run an admitted request: here, where an instance is idle and nobody waits, else as a part of a batch.
+
+        Raises as the step does.
+        """
+        if self._rules.max_delay_s > 0 or self._line or not self._instances.take_now():
+            return self._join(request).result()
+        try:
+            (outcome,) = self._outcomes([request])
+        finally:
+            self._instances.give()
+        if isinstance(outcome, InferenceResponse):
+            return outcome
+        raise outcome
 
     def _join(self, request: InferenceRequest) -> "Future[InferenceResponse]":
         waiting = _Waiting(request, self._clock.now())

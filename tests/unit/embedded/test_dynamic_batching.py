@@ -2,14 +2,20 @@
 
 import asyncio
 import os
-from contextlib import asynccontextmanager, suppress
+import threading
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import numpy as np
 import pytest
 
+from server.domain.clock import SystemClock
 from server.domain.errors import InferenceFailed, InvalidRequest
-from server.domain.inference import InferenceRequest, Tensor
+from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
+from server.engines.embedded.batch_rules import BatchRules
+from server.engines.embedded.dynamic_batches import DynamicBatches
 from server.engines.embedded.engine import EmbeddedEngine
+from server.engines.embedded.instances import Instances
+from server.engines.embedded.workers import Workers
 from tests.fakes import repositories
 
 SOURCE = """
@@ -223,3 +229,21 @@ async def test_a_batch_may_call_other_steps(busy, tmp_path, host):
     assert answers[0] == [[2, 1]]
     assert isinstance(answers[1], InvalidRequest)
     assert answers[2:] == [[[4, 1]], [[6, 1]]]
+
+
+@pytest.mark.parametrize("error", [None, InferenceFailed("no"), ValueError("no")], ids=repr)
+def test_an_idle_step_runs_on_the_thread_that_asks(error):
+    """A hop to another thread and back would be for nothing."""
+    ran_on = []
+
+    def execute_all(requests):
+        ran_on.append(threading.current_thread())
+        if isinstance(error, ValueError):
+            raise error
+        return [error or InferenceResponse(()) for _ in requests]
+
+    batches = DynamicBatches(BatchRules(4), Instances(1), Workers("nobody"), execute_all, SystemClock())
+    for _ in range(2):  # the instance comes back
+        with nullcontext() if error is None else pytest.raises(type(error)):
+            batches.run(InferenceRequest({}))
+    assert ran_on == [threading.current_thread()] * 2
