@@ -102,8 +102,8 @@ def _finish(plain: Path, version: Path, precision: Precision, where: Placement, 
             shutil.move(weights, version / half.WEIGHTS)
         return None
     if not is_large:
-        optimise.optimise(plain, version, for_gpu=where.target == "gpu")
-        return optimise.ALREADY_OPTIMISED
+        graph = optimise.optimise(plain, version, for_gpu=where.target == "gpu")
+        return optimise.left_to_server(graph, for_gpu=where.target == "gpu")
     for file in sorted(plain.parent.iterdir()):
         shutil.move(file, version / file.name)
     return None

@@ -162,7 +162,7 @@ def _classifier_step(
         where=options.where,
         profile=profile,
         cache_key=content_key(version_folder),
-        graph_level=optimise.ALREADY_OPTIMISED,
+        graph_level=optimise.left_to_server(graph, for_gpu=options.target == "gpu"),
     )
     config.dynamic_batching.SetInParent()
     if profile:
