@@ -13,7 +13,12 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 def export(checkpoint: SentenceCheckpoint, to: Path, *, is_pooled: bool, output: str) -> Path:
     """Write the encoder to `to`: INT64 [batch, sequence] each in, `output` FP32 [batch, (sequence,) width] out."""
     torch, transformers = need("torch"), need("transformers")
-    encoder = transformers.AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    encoder = transformers.AutoModel.from_pretrained(
+        checkpoint.folder,
+        dtype=torch.float32,
+        # The same sums as torch's own attention, without its guard for texts of no token at all: a quarter fewer nodes.
+        attn_implementation="eager",
+    )
     module = _module(torch, encoder, checkpoint, is_pooled=is_pooled)
     example = torch.ones(2, 8, dtype=torch.int64)
     batch = {0: "batch", 1: "sequence"}

@@ -18,10 +18,11 @@ from builders.compile.archive_plans import compile_steps, require_compiler
 from builders.compile.tensorrt_plan import PlanOptions
 from builders.export import half, optimise, quantise, sentence_encoder
 from builders.pipeline import folder as pipeline
+from builders.pipeline.accuracy import TEXTS, check_precision, token_samples, vocabulary
 from builders.pipeline.content_key import content_key
 from builders.pipeline.extras import need
 from builders.pipeline.measure import Measured, measure_text_model
-from builders.pipeline.parity import MIN_COSINE, MIN_COSINE_FP16, check_embeddings, provenance
+from builders.pipeline.parity import MIN_COSINE, MIN_COSINE_FP16, check_embeddings, encoder, provenance
 from builders.pipeline.progress import stage
 from builders.triton_config import accelerated
 from builders.triton_config import model as triton
@@ -32,6 +33,7 @@ from server.archive.manifest import Manifest
 Layout: TypeAlias = Literal["pooled", "three-step"]
 TASK = "sentence-embedding"
 _IDS = sentence_encoder.INPUTS
+_PLAIN = "plain.onnx"
 _USUAL_TOKENS = 64
 """Most texts are sentences: what GPU kernels are tuned for."""
 
@@ -93,8 +95,8 @@ def build(options: Options, to: Path) -> Path:
             _pool_step(checkpoint, options, root)
         tokenizer = root / names.tokenize / "1" / "tokenizer.json"
         graph = root / names.encoder / "1" / "model.onnx"
+        pooling = (checkpoint.pooling, checkpoint.is_normalized) if options.layout == "three-step" else None
         with stage("parity with sentence-transformers"):
-            pooling = (checkpoint.pooling, checkpoint.is_normalized) if options.layout == "three-step" else None
             parity = check_embeddings(
                 checkpoint.folder,
                 tokenizer,
@@ -103,6 +105,8 @@ def build(options: Options, to: Path) -> Path:
                 is_exact=options.precision == "fp32",
                 min_cosine=MIN_COSINE_FP16 if options.precision == "fp16" else MIN_COSINE,
             )
+        if options.precision != "fp32":
+            parity["beside_fp32"] = _beside_fp32(options.precision, tokenizer, graph, work / _PLAIN, pooling)
         measured = None
         if options.is_measured:
             with stage("footprint and latency"):
@@ -113,6 +117,21 @@ def build(options: Options, to: Path) -> Path:
         if where.is_plan:
             manifest = compile_steps(root, manifest, PlanOptions())
         return pipeline.finish(root, manifest, to)
+
+
+def _beside_fp32(
+    precision: accelerated.Precision, tokenizer: Path, graph: Path, plain: Path, pooling: tuple[str, bool] | None
+) -> dict[str, Any]:
+    """The cosines of this precision's vectors with those of the plain export. Raises ParityFailed."""
+    count = TEXTS[precision]
+    with stage(f"{precision} beside fp32 on {count} texts"):
+        return check_precision(
+            precision,
+            encoder(tokenizer, graph, pooling),
+            encoder(tokenizer, plain, pooling),
+            vocabulary(tokenizer),
+            count,
+        )
 
 
 def _tokenize_step(checkpoint: SentenceCheckpoint, options: Options, name: str, root: Path) -> None:
@@ -139,7 +158,8 @@ def _encoder_step(checkpoint: SentenceCheckpoint, options: Options, names: _Name
     """Write the encoder; returns the shapes that a GPU must take, {} on a CPU."""
     version = root / names.encoder / "1"
     version.mkdir(parents=True)
-    graph = _graph(checkpoint, options, names, version, work)
+    tokenizer = root / names.tokenize / "1" / "tokenizer.json"
+    graph = _graph(checkpoint, options, names, version, work, tokenizer)
     width = checkpoint.width
     inputs = [triton.Field(ids, "TYPE_INT64", (triton.DYNAMIC,)) for ids in _IDS]
     outputs = [
@@ -168,11 +188,13 @@ def _encoder_step(checkpoint: SentenceCheckpoint, options: Options, names: _Name
     return profile
 
 
-def _graph(checkpoint: SentenceCheckpoint, options: Options, names: _Names, version: Path, work: Path) -> Path:
+def _graph(
+    checkpoint: SentenceCheckpoint, options: Options, names: _Names, version: Path, work: Path, tokenizer: Path
+) -> Path:
     """Put the encoder's graph, in the precision that is asked for, into the version folder; returns its file."""
     with stage("export the encoder to ONNX"):
         plain = sentence_encoder.export(
-            checkpoint, work / "plain.onnx", is_pooled=options.layout == "pooled", output=names.encoded
+            checkpoint, work / _PLAIN, is_pooled=options.layout == "pooled", output=names.encoded
         )
     if options.precision == "fp16":
         with stage("convert to fp16"):
@@ -180,7 +202,7 @@ def _graph(checkpoint: SentenceCheckpoint, options: Options, names: _Names, vers
         return Path(shutil.move(work / "half.onnx", version / "model.onnx"))
     if options.precision == "int8":
         with stage("quantise to int8"):
-            plain = quantise.quantise(plain, work / "int8.onnx")
+            plain = quantise.quantise(plain, work / "int8.onnx", token_samples(tokenizer, _IDS))
     with stage("optimise the graph"):
         return optimise.optimise(plain, version, for_gpu=options.target == "gpu")
 
