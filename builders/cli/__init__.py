@@ -9,6 +9,7 @@ from builders.cli.plans import plans
 from builders.cli.segment_anything import segment_anything
 from builders.cli.sentence_classifier import sentence_classifier
 from builders.cli.sentence_embedding import sentence_embedding
+from builders.cli.settings import settings
 from builders.cli.stable_diffusion import stable_diffusion
 from builders.cli.text_classification import text_classification
 from builders.cli.zero_shot_classification import zero_shot_classification
@@ -43,5 +44,6 @@ for command in (
     stable_diffusion,
     segment_anything,
     plans,
+    settings,
 ):
     build.add_command(command)

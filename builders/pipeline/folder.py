@@ -43,9 +43,10 @@ def place_empty_version(model: Path) -> None:
     (model / "1" / ".keep").touch()
 
 
-def finish(folder: Path, manifest: Manifest, to: Path) -> Path:
-    """Write the manifest and turn the folder into the archive `to` (by its suffix; no suffix is a folder)."""
-    write_manifest(manifest, folder)
+def finish(folder: Path, manifest: Manifest | None, to: Path) -> Path:
+    """Write the manifest, if any, and turn the folder into the archive `to` (by its suffix; no suffix is a folder)."""
+    if manifest is not None:
+        write_manifest(manifest, folder)
     if "".join(to.suffixes[-2:]) in {".tar.gz", ".tar.zst"} or to.suffix in {".tgz", ".tar"}:
         with stage(f"pack {to.name}"):
             pack(folder, to, level=_LEVEL)
