@@ -25,6 +25,7 @@ Infer: TypeAlias = Callable[[InferenceRequest], Awaitable[InferenceResponse]]
 _ONE_MAY_HAVE_CAUSED: Final = (InvalidRequest, InferenceFailed, DeviceFull)
 _DELAYED: Final = 1 << 32  # behind every priority: those are 32 bits
 _MICROSECONDS: Final = 1e-6
+_NOT_WAITED: Final = (0.0,)
 
 
 class BatchLog(Protocol):
@@ -89,6 +90,15 @@ class BatchLine:
         """Requests in line."""
         return len(self._line)
 
+    @property
+    def lets_pass(self) -> bool:
+        """Whether a request would run alone and now."""
+        return self._running < self._width and not self._line and not self._rules.max_delay_s
+
+    def ran_alone(self, request: InferenceRequest) -> None:
+        """Note a request that somebody else ran while the line let it pass."""
+        self._log.ran(rows_of(request), _NOT_WAITED)
+
     def join(self, request: InferenceRequest) -> Awaitable[InferenceResponse]:
         """Run a request, with others or alone.
 
@@ -97,14 +107,14 @@ class BatchLine:
             DeadlineExceeded: it waited for longer than the queue policy allows.
             And, awaited, all that `Engine.infer` raises.
         """
-        if self._running < self._width and not self._line and not self._rules.max_delay_s:
+        if self.lets_pass:
             return self._at_once(request)
         return self._in_line(self._queued(request))
 
     async def _at_once(self, request: InferenceRequest) -> InferenceResponse:
         self._running += 1
         try:
-            self._log.ran(rows_of(request), (0.0,))
+            self.ran_alone(request)
             return await self._infer(request)
         finally:
             self._ended()

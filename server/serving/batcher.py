@@ -28,8 +28,8 @@ class BatchOptions:
     """How much is merged."""
 
     side_by_side: int = 2
-    """Executions of one archive at the same time. On a CPU the cores, one thread each; elsewhere one that runs and one
-    that is on its way."""
+    """Executions of one archive at the same time. On a CPU one more than the engine runs at once, which is one more
+    than cores: its texts become tokens meanwhile. Elsewhere one that runs and one that is on its way."""
     self_batching: frozenset[str] = frozenset()
     """Backends whose single models the engine batches itself."""
     remembered: int = 4096
@@ -61,6 +61,23 @@ class Batcher:
         if line is None:
             return self._engine.infer(archive.entry, request)
         return line.join(request)
+
+    def lets_pass(self, archive: StagedArchive) -> bool:
+        """Whether a request would run alone and now, so that whoever can may run it without coming here."""
+        if archive.entry not in self._lines:
+            return False
+        line = self._lines[archive.entry]
+        return line is None or line.lets_pass
+
+    def runs_apart(self, archive: StagedArchive) -> bool:
+        """Whether it is known that requests of this archive are never merged here."""
+        return archive.entry in self._lines and self._lines[archive.entry] is None
+
+    def ran_alone(self, archive: StagedArchive, request: InferenceRequest) -> None:
+        """Note a request that was run so."""
+        line = self._lines.get(archive.entry)
+        if line is not None:
+            line.ran_alone(request)
 
     async def _first(self, archive: StagedArchive, request: InferenceRequest) -> InferenceResponse:
         """The first request of an entry model: look at its files."""

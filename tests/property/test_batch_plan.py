@@ -100,10 +100,48 @@ def test_nobody_is_overtaken_for_ever(waiting, arriving):
 @given(st.permutations(range(8, 68, 5)), st.integers(1, 6))
 def test_texts_of_similar_length_run_together(lengths, rows):
     """Of equally old texts none between the shortest and the longest of a batch is left out for one further away."""
-    line = [Candidate(0.0, 0, 1, length * 5, "a", is_alone=False) for length in lengths[: batch_plan._LEAST_WINDOW]]
+    line = [Candidate(0.0, 0, 1, length * 5, "a", is_alone=False) for length in lengths]
     chosen = [line[index].length for index in next_batch(line, BatchRules(rows + 1, is_text=True), now=1.0).chosen]
     left = [each.length for each in line if each.length not in chosen]
     assert not [length for length in left if min(chosen) < length < max(chosen)]
+
+
+def cost(lengths):
+    return batch_plan._RUN_BYTES + len(lengths) * (max(lengths) + batch_plan._ROW_BYTES)
+
+
+def divisions(texts):
+    """Every way to divide them into batches, whatever their lengths."""
+    if not texts:
+        yield []
+        return
+    first, rest = texts[0], texts[1:]
+    for picked in range(1 << len(rest)):
+        mates = [text for at, text in enumerate(rest) if picked >> at & 1]
+        others = [text for at, text in enumerate(rest) if not picked >> at & 1]
+        for more in divisions(others):
+            yield [[first, *mates], *more]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 290), min_size=1, max_size=5))  # all of them fit into one batch
+def test_no_other_division_costs_less(texts):
+    """Batches that run one after the other until all have run cost no more than any other way to run them."""
+    rules = BatchRules(max_rows=64, is_text=True)
+    line = [Candidate(0.0, 0, 1, length, "a", is_alone=False) for length in texts]
+    total = 0
+    while line:
+        chosen = next_batch(line, rules, now=1.0).chosen
+        total += cost([line[index].length for index in chosen])
+        line = [each for index, each in enumerate(line) if index not in chosen]
+    assert total == min(sum(map(cost, division)) for division in divisions(texts))
+
+
+def test_short_texts_wait_for_no_long_ones():
+    """Two that differ by more than a run costs run side by side, each on a core of its own."""
+    rules = BatchRules(max_rows=64, is_text=True)
+    line = [Candidate(0.0, 0, 1, length, "a", is_alone=False) for length in (300, 40, 290, 35)]
+    assert next_batch(line, rules, now=1.0).chosen == (0, 2)
 
 
 def test_a_batch_waits_for_a_preferred_size_only_as_long_as_it_may():

@@ -33,11 +33,11 @@ def executions_at_once(config: ModelConfig, device: Device) -> int:
     """How many executions of a loaded step may run side by side: at least its instances.
 
     Threads share an ONNX session, and its weights: on the CPU an instance more costs nothing, and with fewer of them
-    than cores a step that everybody waits for leaves cores idle. One thread an execution is what throughput wants.
+    than may run at once (`onnx_step.Turns`) a step that everybody waits for leaves cores idle.
     """
     count = count_instances(config)
     if backend_of(config) == "onnxruntime" and device == CPU:
-        return max(count, len(os.sched_getaffinity(0)))
+        return max(count, len(os.sched_getaffinity(0)) + 1)
     return count
 
 

@@ -106,3 +106,23 @@ async def test_entry_models_that_were_met_long_ago_are_forgotten(tmp_path):
     for index in range(20):
         await batcher.infer(archive_in(tmp_path, f"a{index}"), asked())
     assert len(batcher._lines) <= 8
+
+
+async def test_what_need_not_come_here_is_known_once_it_did(tmp_path):
+    engine = OneAtATime()
+    batcher = batcher_of(engine, side_by_side=1)
+    merged = archive_in(tmp_path, "merged")
+    plain = archive_in(tmp_path, "plain", CONFIG.replace("dynamic_batching { }", ""))
+    for each in (merged, plain):
+        assert not batcher.lets_pass(each)
+        assert not batcher.runs_apart(each)
+        await batcher.infer(each, asked())
+        assert batcher.lets_pass(each)
+    assert batcher.runs_apart(plain)
+    assert not batcher.runs_apart(merged)
+
+    running = [asyncio.ensure_future(batcher.infer(each, asked())) for each in (merged, plain)]
+    await asyncio.sleep(0.5)
+    assert not batcher.lets_pass(merged)
+    assert batcher.lets_pass(plain)
+    await asyncio.gather(*running)
