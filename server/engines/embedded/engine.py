@@ -27,6 +27,8 @@ from server.engines.embedded.load_peak import LoadPeaks
 from server.engines.embedded.loaded_step import Backend
 from server.engines.embedded.loading import Loader, read_config
 from server.engines.embedded.pace import size_of
+from server.engines.embedded.packed_files import PackedFiles
+from server.engines.embedded.packing import Packing
 from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.remembering import answer_for
 from server.engines.embedded.resident import Resident
@@ -52,15 +54,18 @@ class EmbeddedEngine:
         threads: int | None = None,
         response_cache_bytes: int = 0,
         gpus: int | None = None,
+        packed: PackedFiles | None = None,
     ) -> None:
         """`more_backends` adds backends by name, or takes the place of the built-in ones.
 
         `threads`: of one ONNX execution, where a config does not say; by default the cores this process may use.
         `response_cache_bytes`: for answers of the steps whose configs say `response_cache { enable: true }`; 0: none.
         `gpus`: how many there are, where they were counted already.
+        `packed`: where weights are kept as this processor wants them (`packing.py`); None: in memory only.
         """
         self._threads = threads
         self._gpus = gpus
+        self._packed = packed
         self._answers = RememberedAnswers(response_cache_bytes) if response_cache_bytes else None
         memory.tune_allocator()  # before anybody starts a thread: each brings an arena of its own
         self._more_backends = dict(more_backends or {})
@@ -77,6 +82,7 @@ class EmbeddedEngine:
         self._loads: set[asyncio.Task[Footprint]] = set()
         self._settling = Settling(self._residents, self._turns, self._workers)
         self._sweeping = Sweeping(self._workers, self._turns)
+        self._packing = Packing(self._residents, self._turns, self._workers, self._peaks)
         self._executions = 0
         self._loader = Loader({}, self._hardware, self._residents, self._activity)
         self._tidier: asyncio.Task[None] | None = None
@@ -87,6 +93,7 @@ class EmbeddedEngine:
         """Import the backends."""
         if self._is_ready:
             return
+        self._packing.begin()
         await self._workers.call(self._prepare)
         self._tidier = asyncio.create_task(self._tidy())
         self._has_started.set()
@@ -102,6 +109,7 @@ class EmbeddedEngine:
             self._tidier = None
         if self._loads:
             await asyncio.wait(self._loads)
+        await self._packing.close()
         await self._settling.close()
         for digest in reversed(list(self._residents)):
             await self.unload(digest)
@@ -247,6 +255,21 @@ class EmbeddedEngine:
         await self._begin(resident)
         return await self._workers.call(partial(self._execute, resident, request))
 
+    def is_quick(self, digest: StepDigest, request: InferenceRequest) -> bool:
+        """Whether the step's runs have shown that the event loop may run this one. See `QuickEngine`."""
+        resident = self._residents.get(digest)
+        if resident is None or resident.pace is None or resident.answers is not None or resident.batches is not None:
+            return False
+        return not resident.step.signature.is_decoupled and resident.pace.is_quick(size_of(request))
+
+    def run_now(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse | None:
+        """Run a quick request on this thread, the event loop's. See `QuickEngine`."""
+        resident = self._admit(digest, request)
+        if not resident.instances.take_now():
+            return None
+        self._executions += 1
+        return self._execute(resident, request, size_of(request))
+
     async def stream(self, digest: StepDigest, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """As `infer`, to any number of answers; at most a few wait for the reader."""
         resident = self._admit(digest, request)
@@ -291,7 +314,7 @@ class EmbeddedEngine:
         from server.engines.embedded.backends.python import PythonBackend
 
         self._backends = {
-            "onnxruntime": OnnxBackend(self._hardware, self._threads),
+            "onnxruntime": OnnxBackend(self._hardware, self._threads, self._packed, self._packing.ask),
             "python": PythonBackend(),
             "dali": DaliBackend(self._hardware),
             "ensemble": EnsembleBackend(self._workers),

@@ -20,6 +20,8 @@ from server.engines.embedded import memory
 from server.engines.passing_bytes import guessed
 
 _MOST_REMEMBERED: Final = 20_000
+_PACKER_BYTES: Final = 64 << 20
+"""An interpreter with numpy and ONNX Runtime."""
 
 
 class LoadPeaks:
@@ -27,7 +29,7 @@ class LoadPeaks:
 
     def __init__(self) -> None:
         self._measured: dict[StepDigest, int] = {}
-        self._current: dict[StepDigest, int] = {}
+        self._current: dict[object, int] = {}
 
     @property
     def current(self) -> int:
@@ -37,14 +39,24 @@ class LoadPeaks:
     @contextmanager
     def during(self, step: Step) -> Iterator["Peak"]:
         """Around a load: predicts, then measures (the process's peak, from which the caller's charge is taken)."""
-        self._current[step.digest] = self.predicted(step)
         peak = Peak()
+        self._current[peak] = self.predicted(step)
         try:
             yield peak
             if peak.passing is not None:
                 self._remember(step.digest, peak.passing)
         finally:
-            del self._current[step.digest]
+            del self._current[peak]
+
+    @contextmanager
+    def packing(self, step: Step) -> Iterator[None]:
+        """While the weights of a loaded step are packed: a process of its own reads, packs and maps them meanwhile."""
+        mark = object()
+        self._current[mark] = guessed(step) + 2 * step.file_bytes + _PACKER_BYTES
+        try:
+            yield
+        finally:
+            del self._current[mark]
 
     def predicted(self, step: Step) -> int:
         """What an earlier load of the step showed, or a guess from its files."""

@@ -4,6 +4,7 @@ Everything here is blocking and runs in worker threads; the event loop never cal
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -41,6 +42,29 @@ class LoadedStep(Protocol):
 
     def close(self) -> None:
         """Free everything. Called once, when nothing runs any more."""
+        ...
+
+
+@runtime_checkable
+class PackableStep(LoadedStep, Protocol):
+    """A loaded step whose weights may be packed in files of this host, beside those of the archive."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where those files are, once the step maps them."""
+        ...
+
+    @property
+    def reserve_bytes(self) -> int:
+        """Host memory that packing will add to what the step takes now."""
+        ...
+
+    def settle(self) -> None:
+        """Do what the load left for later. Raises as `Backend.load`."""
+        ...
+
+    def pack(self) -> bool:
+        """Pack, and run from the files from now on. Takes seconds; executions go on. Returns whether it could."""
         ...
 
 

@@ -18,7 +18,7 @@ from server.archive.model_config import backend_of, parameter, parse
 from server.domain.clock import Clock, SystemClock
 from server.domain.cold_start import LoadTimes
 from server.domain.errors import DeviceFull, InvalidArchive, LoadFailed, RoundhouseError
-from server.domain.model import CPU, Device, Footprint, Step, StepDigest
+from server.domain.model import CPU, Device, FileSha, Footprint, Step, StepDigest
 from server.engines.embedded import footprint, memory
 from server.engines.embedded.devices import Hardware, place
 from server.engines.embedded.features import require_supported
@@ -31,6 +31,7 @@ from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.resident import Callees, Resident
 from server.engines.embedded.sight import Overhead
 from server.engines.embedded.warmup import warm_up
+from server.engines.process_memory import mapped_below
 
 _CONFIG: Final = "config.pbtxt"
 
@@ -102,7 +103,12 @@ class Loader:
         if plan.device != CPU:  # the driver tells only what all processes use together: the prediction stands
             charged[plan.device] = self._expected(plan).on(plan.device)
         times = LoadTimes(self.clock.now() - began, warm_up_s)
-        return resident, Footprint(charged, times, mapped=mapped(plan.step, charged[CPU]))
+        return resident, Footprint(charged, times, mapped=mapped(plan.step, charged[CPU], self._moved()))
+
+    def _moved(self) -> set[FileSha]:
+        """Files that residency believes to be mapped for a step whose packed weights are somewhere else by now."""
+        moved = [resident.step for resident in list(self.residents.values()) if resident.has_moved]
+        return {file.digest for step in moved for file in step.weights}
 
     def _known(self, plan: LoadPlan) -> tuple[Resident, dict[Device, int], float]:
         with self.peaks.during(plan.step):
@@ -117,17 +123,18 @@ class Loader:
             peak.begin()  # after the line above, which counts exactly: to ask for the peak leaves free pages behind
             resident, warm_up_s = self._make(plan)
             try:
+                resident.settle()
                 memory.release_free_memory()
-                gained = memory.anonymous_bytes() - before + memory.mapped_bytes(step.directory)
+                gained = memory.anonymous_bytes() - before + mapped_below(resident.folders)
                 gained += resident.outside_bytes()
             except BaseException:
                 resident.close()
                 raise
             is_disturbed = activity[1] > 0 or self.activity() != activity
             expected = self._expected(plan).on(CPU)
-            amount = footprint.measured(step, gained, expected, is_disturbed=is_disturbed)
+            amount = footprint.measured(step, gained, expected, is_disturbed=is_disturbed) + resident.reserve_bytes
             if not is_disturbed and not resident.outside_bytes():
-                self.known.remember(step.digest, amount)
+                self.known.remember(step, plan.config, amount)
             peak.charged(amount)
         return resident, {CPU: amount}, warm_up_s
 
@@ -171,9 +178,9 @@ def read_config(step: Step) -> ModelConfig:
     return config
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _read(directory: Path) -> bytes:
-    """A staged config never changes, and to read the text takes 2 ms, to read this none. Raises OSError."""
+    """A staged config never changes, and to read this takes no time. Raises OSError."""
     config = parse(Path(directory, _CONFIG).read_text(encoding="utf-8"))
     serialized: bytes = config.SerializeToString()
     return serialized

@@ -7,7 +7,7 @@ it in.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +16,13 @@ from server.domain.model import NOTHING, FileSha, Step, clipped
 _MAPPING: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) \S+ \S+ +(/.*)$")
 
 
-def mapped(step: Step, limit_bytes: int) -> Mapping[FileSha, int]:
-    """What this process maps of the step's weight files now, within the host bytes that the step was measured with."""
-    paths = {f"{step.directory.resolve()}/{file.path}": file.digest for file in step.weights}
+def mapped(step: Step, limit_bytes: int, without: Collection[FileSha] = ()) -> Mapping[FileSha, int]:
+    """What this process maps of the step's weight files now, within the host bytes that the step was measured with.
+
+    `without`: files that others only seem to map still.
+    """
+    directory = step.directory.resolve()
+    paths = {f"{directory}/{file.path}": file.digest for file in step.weights if file.digest not in without}
     if not paths:
         return NOTHING.mapped
     spans: defaultdict[FileSha, list[tuple[int, int]]] = defaultdict(list)

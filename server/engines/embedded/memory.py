@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -35,10 +36,16 @@ _weights_lock: Final = threading.Lock()
 _weights_count: Final = [0]  # loads under way: the setting below is the whole process's
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    """Opened once: each opening leaves a class behind for the garbage collector. Raises OSError."""
+    return ctypes.CDLL(None)
+
+
 def tune_allocator() -> None:
     """Make malloc keep scratch memory for reuse, in one place, from where `release_free_memory` can give it back."""
     with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
+        libc = _libc()
         libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)
         libc.mallopt(_M_ARENA_MAX, _ARENA_MAX)
@@ -65,13 +72,13 @@ def weights_apart() -> Iterator[None]:
 
 def _set_mmap_threshold(threshold: int) -> None:
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, threshold)
+        _libc().mallopt(_M_MMAP_THRESHOLD, threshold)
 
 
 def release_free_memory() -> None:
     """Give every page that malloc holds without need back to the system."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        _libc().malloc_trim(0)
 
 
 def collect_and_release() -> None:
@@ -117,11 +124,6 @@ def _status_bytes(field: str) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field)), 0)
-
-
-def mapped_bytes(directory: Path) -> int:
-    """How many bytes of the files under `directory` are mapped."""
-    return sum(end - start for start, end in _mappings_of(directory))
 
 
 def map_in(directory: Path) -> int:

@@ -6,6 +6,7 @@ Every road to a model (the engine's own requests, ensemble steps, BLS calls, war
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -18,7 +19,7 @@ from server.engines.embedded.batch_rules import rules_of
 from server.engines.embedded.checks import RequestCheck
 from server.engines.embedded.dynamic_batches import DynamicBatches, Outcome
 from server.engines.embedded.instances import Instances
-from server.engines.embedded.loaded_step import BatchingStep, LoadedStep
+from server.engines.embedded.loaded_step import BatchingStep, LoadedStep, PackableStep
 from server.engines.embedded.pace import Pace, thread_seconds
 from server.engines.embedded.remembered_answers import RememberedAnswers
 from server.engines.embedded.reshaping import Reshape, input_reshapes, output_reshapes
@@ -44,6 +45,8 @@ class Resident:
         self._is_closed = False
         self.has_run = False
         """Whether any request has reached it."""
+        self.has_moved = False
+        """Whether its weights were packed after its load, so that it no longer maps the archive's files."""
         self.answers: RememberedAnswers | None = None
         """Where this step's answers are kept; None where its config does not ask for it."""
 
@@ -189,6 +192,35 @@ class Resident:
         """Host memory of the step in other processes; 0 once it is closed, which may be meanwhile."""
         loaded: LoadedStep | None = getattr(self, "_loaded", None)
         return 0 if loaded is None else loaded.outside_bytes()
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where the files lie that it may map."""
+        packable = self._packable
+        packed = packable.folder if packable is not None else None
+        return (self.step.directory,) if packed is None else (self.step.directory, packed)
+
+    @property
+    def reserve_bytes(self) -> int:
+        """Host memory that it will take when its weights are packed; 0 where they are, or never will be."""
+        return packable.reserve_bytes if (packable := self._packable) is not None else 0
+
+    def settle(self) -> None:
+        """Do what the load left for later. Raises LoadFailed, DeviceFull."""
+        if (packable := self._packable) is not None:
+            packable.settle()
+
+    def pack(self) -> bool:
+        """Pack the weights; returns whether that could be done. Executions go on meanwhile, and so may `close`."""
+        if (packable := self._packable) is None or not packable.pack():
+            return False
+        self.has_moved = True
+        return True
+
+    @property
+    def _packable(self) -> PackableStep | None:
+        loaded: LoadedStep | None = getattr(self, "_loaded", None)
+        return loaded if isinstance(loaded, PackableStep) else None
 
     def _incoming(self, request: InferenceRequest) -> InferenceRequest:
         if self._is_closed:

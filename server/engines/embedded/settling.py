@@ -1,5 +1,6 @@
 """What a load leaves for a moment later, when whoever waited for it has had the processor to himself.
 
+- A step over packed weights gets its second session: the first answer needs one.
 - Mapped weights are read in: else their pages come one by one with the requests.
 - A step that was measured before on this host was warmed up then: that it works is known. It is warmed up again only
   if nobody asks for it at once, since the first request does the same.
@@ -57,10 +58,12 @@ class Settling:
 
 
 def _settle(plan: LoadPlan, resident: Resident) -> None:
-    memory.map_in(plan.step.directory)
-    if not plan.is_warmed_up_later or resident.has_run:
-        return
     try:
+        resident.settle()
+        for folder in resident.folders:
+            memory.map_in(folder)
+        if not plan.is_warmed_up_later or resident.has_run:
+            return
         warm_up(resident, plan.config, plan.step.directory)
     except RoundhouseError as error:  # unloaded meanwhile; or it breaks under the first request too, which is told
-        _log.info("step %r was not warmed up: %s", plan.step.name, error)
+        _log.info("step %r was not settled or warmed up: %s", plan.step.name, error)

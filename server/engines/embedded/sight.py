@@ -46,7 +46,9 @@ class Overhead:
 
 def see(residents: Collection[Resident], overhead_bytes: int, *, is_disturbed: bool) -> Sighting:
     """Measure now; some milliseconds. `residents`: every step that is in memory. Blocks."""
-    held = memory.anonymous_bytes() + process_memory.mapped_below([resident.step.directory for resident in residents])
+    held = memory.anonymous_bytes() + process_memory.mapped_below(
+        [folder for resident in residents for folder in resident.folders]
+    )
     held += sum(resident.outside_bytes() for resident in residents)
     return Sighting(
         steps=frozenset(resident.step.digest for resident in residents),

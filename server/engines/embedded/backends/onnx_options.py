@@ -42,8 +42,10 @@ _PRECISIONS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 _CUDA_PARAMETERS: Final = ("cudnn_conv_algo_search", "gpu_mem_limit", "do_copy_in_default_stream")
 
 
-def session_options(config: ModelConfig, threads: int) -> ort.SessionOptions:
+def session_options(config: ModelConfig, threads: int, *, spins: bool = False) -> ort.SessionOptions:
     """Options by `parameters` and `optimization.graph.level`; `threads` is the default of one execution.
+
+    `spins`: whether those threads wait for work by spinning, which is quicker where nobody else wants their cores.
 
     Raises InvalidArchive for values that are no numbers.
     """
@@ -61,7 +63,7 @@ def session_options(config: ModelConfig, threads: int) -> ort.SessionOptions:
         raise InvalidArchive(f"model {config.name!r}: optimization.graph.level must be -1, 0, 1 or 2, got {level}")
     options.graph_optimization_level = _LEVELS[level]
     # Spinning threads of one session steal the cores of all others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     # With an arena: weights outside it, so that it holds scratch memory only.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")

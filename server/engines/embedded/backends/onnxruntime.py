@@ -1,7 +1,9 @@
-"""The `onnxruntime` backend: one session per step, shared by the executions that run at the same time."""
+"""The `onnxruntime` backend: from a staged step to its sessions, and what the runtime has to be asked once."""
 
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -10,14 +12,16 @@ import onnxruntime as ort
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from server.archive.model_config import datatype
-from server.domain.errors import InvalidArchive, InvalidRequest, LoadFailed
-from server.domain.inference import Array, InferenceRequest, InferenceResponse, Tensor
-from server.domain.model import CPU, Device, Step
-from server.engines.embedded.backends.onnx_errors import load_error, run_error
+from server.domain.clock import Clock, SystemClock
+from server.domain.errors import InvalidArchive, LoadFailed
+from server.domain.model import CPU, Device, Step, StepDigest
+from server.engines.embedded.backends.onnx_errors import load_error
 from server.engines.embedded.backends.onnx_options import providers, session_options
+from server.engines.embedded.backends.onnx_packing import Recipe, recipe
+from server.engines.embedded.backends.onnx_step import OnnxStep, PackableStep, Sessions, Turns
 from server.engines.embedded.devices import Hardware, place
-from server.engines.embedded.instances import Instances
 from server.engines.embedded.loaded_step import CalleeRunner
+from server.engines.embedded.packed_files import PackedFiles
 from server.engines.embedded.reshaping import model_dims
 from server.engines.embedded.versions import model_file
 
@@ -47,74 +51,31 @@ _IDENTITY: Final = bytes.fromhex(
     "40a020801620f0a0179120a0a08080112040a02080142040a001011"
 )
 
-
-class OnnxStep:
-    """A step in an ONNX Runtime session."""
-
-    def __init__(self, step: Step, session: ort.InferenceSession, device: Device, turns: Instances | None) -> None:
-        """`turns`: whose turn it is on the CPU's cores; `None` where the step runs elsewhere."""
-        self._turns = turns
-        self._step = step
-        self._session: ort.InferenceSession | None = session
-        self._device = device
-        self._outputs = tuple(spec.name for spec in step.signature.outputs)
-        self._datatypes = {spec.name: spec.datatype for spec in step.signature.outputs}
-
-    def execute(self, request: InferenceRequest) -> InferenceResponse:
-        """Run the graph; only what `request.outputs` asks for is computed.
-
-        Raises:
-            InvalidRequest: the shapes do not fit the graph, or BYTES are not UTF-8.
-            InferenceFailed, DeviceFull.
-        """
-        assert self._session is not None, "an execution after close. This is a bug."
-        names = request.outputs or self._outputs
-        feed = {name: _to_onnx(tensor) for name, tensor in request.inputs.items()}
-        try:
-            arrays = self._run(self._session, names, feed)
-        except Exception as error:
-            raise run_error(self._step, self._device, error) from error
-        return InferenceResponse(
-            tuple(
-                _from_onnx(name, self._datatypes[name], array)
-                for name, array in zip(names, arrays, strict=True)
-                if array is not None  # an optional output of the graph
-            )
-        )
-
-    def _run(self, session: ort.InferenceSession, names: Sequence[str], feed: dict[str, Array]) -> list[Any]:
-        if self._turns is None:
-            return list(session.run(names, feed))
-        self._turns.take()
-        try:
-            return list(session.run(names, feed))
-        finally:
-            self._turns.give()
-
-    def stream(self, request: InferenceRequest) -> Iterator[InferenceResponse]:
-        """The one answer."""
-        yield self.execute(request)
-
-    def outside_bytes(self) -> int:
-        """Nothing: everything is in this process, or on the GPU."""
-        return 0
-
-    def close(self) -> None:
-        """Drop the session, and with it the weights."""
-        self._session = None
+_log = logging.getLogger(__name__)
 
 
 class OnnxBackend:
     """Makes ONNX models executable."""
 
-    def __init__(self, hardware: Hardware, threads: int | None = None) -> None:
-        """`threads`: of one execution, where a config does not say; by default the cores this process may use."""
+    def __init__(
+        self,
+        hardware: Hardware,
+        threads: int | None = None,
+        packed: PackedFiles | None = None,
+        on_worth_it: Callable[[StepDigest], None] = lambda _: None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`threads`: of one execution, where a config does not say; by default the cores this process may use.
+
+        `packed`: where packed weights are kept; None: each session has its own. `on_worth_it` is told, from any thread,
+        of steps that should be packed.
+        """
         self._hardware = hardware
         cores = len(os.sched_getaffinity(0))
         self._threads = threads or cores
-        # More runs at once than cores finish no sooner, and each holds its scratch memory: 20 MiniLM runs of 8 x 32
-        # tokens at once on 2 cores leave 230 MB behind.
-        self._turns = Instances(max(2, cores))
+        self._packed = packed
+        self._on_worth_it = on_worth_it
+        self._turns = Turns(cores, clock or SystemClock())
 
     def load(self, step: Step, config: ModelConfig, callees: CalleeRunner) -> OnnxStep:  # noqa: ARG002 (the port)
         """Create the session and compare the graph's edges with `config`.
@@ -126,6 +87,26 @@ class OnnxBackend:
         """
         path = model_file(step.directory, config, DEFAULT_FILENAME)
         device = place(config, "onnxruntime", self._hardware)
+        how = recipe(step, config, path, device, self._threads, self._packed)
+        sessions = self._packed_session(how) or self._own_session(step, config, path, device)
+        compare_edges(config, sessions.wide)
+        if how is None:
+            return OnnxStep(step, sessions, device, self._turns if device == CPU else None)
+        return PackableStep(step, sessions, self._turns, how, self._on_worth_it)
+
+    def _packed_session(self, how: Recipe | None) -> Sessions | None:
+        """The session that a load needs first, over packed weights; None where there are none that can be used."""
+        graph = how.find() if how is not None else None
+        if how is None or graph is None:
+            return None
+        try:
+            return Sessions(how.wide(graph), None, graph)
+        except Exception as error:
+            _log.warning("packed weights in %s are of no use: %s", graph.parent.name, error)
+            how.discard()
+            return None
+
+    def _own_session(self, step: Step, config: ModelConfig, path: Path, device: Device) -> Sessions:
         chosen = providers(config, device, self._hardware)
         options = session_options(config, self._threads)
         try:
@@ -134,8 +115,7 @@ class OnnxBackend:
             raise load_error(step, device, error) from error
         if device != CPU and "CUDAExecutionProvider" not in session.get_providers():
             raise LoadFailed(f"model {step.name!r}: ONNX Runtime could not use {device}; are CUDA and cuDNN installed?")
-        compare_edges(config, session)
-        return OnnxStep(step, session, device, self._turns if device == CPU else None)
+        return Sessions(session)
 
     def close(self) -> None:
         """Sessions share nothing."""
@@ -183,21 +163,3 @@ def _shapes_agree(dims: list[int], edge_shape: list[Any] | None) -> bool:
         want < 0 or not isinstance(got, int) or got < 0 or want == got
         for want, got in zip(dims, edge_shape, strict=True)
     )
-
-
-def _to_onnx(tensor: Tensor) -> Array:
-    if tensor.datatype != "BYTES":
-        return tensor.data
-    try:
-        texts = [each.decode() if isinstance(each, bytes) else str(each) for each in tensor.data.ravel()]
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"input {tensor.name!r}: ONNX strings must be UTF-8: {error}") from error
-    return np.array(texts, dtype=np.object_).reshape(tensor.shape)
-
-
-def _from_onnx(name: str, datatype: str, array: Array) -> Tensor:
-    if datatype != "BYTES":
-        return Tensor(name, datatype, array)
-    raw = np.empty(array.size, dtype=np.object_)
-    raw[:] = [each.encode() if isinstance(each, str) else each for each in array.ravel()]
-    return Tensor(name, datatype, raw.reshape(array.shape))
