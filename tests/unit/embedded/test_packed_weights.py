@@ -22,7 +22,7 @@ from tests.fakes import repositories
 from tests.fakes.clock import FakeClock
 
 MB = 1 << 20
-SIDE = 1280
+SIDE = 2112
 X = np.random.default_rng(0).standard_normal((5, 4), dtype=np.float32)
 
 

@@ -31,8 +31,9 @@ from server.domain.model import CPU, Device, Step
 from server.engines.embedded.backends.onnx_options import session_options
 from server.engines.embedded.packed_files import WEIGHTS, PackedFiles
 
-LEAST_BYTES: Final = 4 << 20
-"""Smaller steps gain nothing: their runs do not divide well, and a second session costs as much as the first."""
+LEAST_BYTES: Final = 16 << 20
+"""Smaller steps gain little: their runs do not divide well, and what is kept for a second session would be a tenth of
+what they are charged with."""
 _GRAPH_FACTOR: Final = 24
 """A session's own memory for each byte of its graph without weights: 20 were seen (MiniLM, SAM, MobileNet, UNet)."""
 _MOST_OWN_BYTES: Final = 1 << 20
