@@ -39,6 +39,8 @@ class Resident:
         self.instances: Final = instances
         self.device: Final = device
         self._loaded = loaded
+        # Asked once: to ask looks at every property, one of which reads a file's size.
+        self._packable = loaded if isinstance(loaded, PackableStep) else None
         self._check = RequestCheck(step.name, step.signature)
         self._input_reshapes = input_reshapes(config)
         self._output_reshapes = output_reshapes(config)
@@ -184,7 +186,7 @@ class Resident:
         """Free the step, after `finish`."""
         if self.answers is not None:
             self.answers.close(self.step.digest)
-        loaded = self._loaded
+        loaded, self._packable = self._loaded, None
         del self._loaded  # some steps free their memory with their last reference
         loaded.close()
 
@@ -216,11 +218,6 @@ class Resident:
             return False
         self.has_moved = True
         return True
-
-    @property
-    def _packable(self) -> PackableStep | None:
-        loaded: LoadedStep | None = getattr(self, "_loaded", None)
-        return loaded if isinstance(loaded, PackableStep) else None
 
     def _incoming(self, request: InferenceRequest) -> InferenceRequest:
         if self._is_closed:
