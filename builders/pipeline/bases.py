@@ -3,12 +3,11 @@
 Or leaving them out: an archive may say by digest which steps of which other archive it needs (base + delta).
 """
 
-import os
-import shutil
 from pathlib import Path
 
 import click
 
+from builders.pipeline.folder import linked_copy
 from builders.pipeline.progress import stage
 from server.archive.digest import step_digest
 from server.archive.layout import Layout, read_layout
@@ -51,7 +50,7 @@ def take_over(layout: Layout, root: Path, *, without: str = "") -> None:
             continue
         if (root / model.name).exists():
             raise UnusableBase(f"two bases have a model {model.name!r}; build one of them under another --name")
-        shutil.copytree(model.path, root / model.name, copy_function=_link_or_copy)
+        linked_copy(model.path, root / model.name)
 
 
 def needed(layout: Layout, archive: str, *, without: str = "") -> Needs:
@@ -78,11 +77,3 @@ def _unpacked(base: Path, to: Path) -> Path:
     with stage(f"unpack {base.name}"), base.open("rb") as file:
         unpack(file, to, UnpackLimits(total_bytes=_MAX_BYTES))
     return to
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    """Staged and built files never change, so that a hard link is as good as a copy, and free."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -1,7 +1,5 @@
 """A finished archive in, the same archive with other settings out; and what can be set in it."""
 
-import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from builders.pipeline.folder import finish, work_folder
+from builders.pipeline.folder import finish, linked_copy, work_folder
 from builders.triton_config.settings import NoSuchSetting, change, settings_of
 from server.archive.layout import Layout, find_models, read_layout
 from server.archive.manifest import MANIFEST_FILE, Manifest
@@ -70,7 +68,7 @@ def with_settings(archive: Path, changes: Changes, to: Path) -> Path:
     """
     with work_folder(to.parent) as work:
         if archive.is_dir():
-            shutil.copytree(archive, work / "archive", copy_function=_link_or_copy)
+            linked_copy(archive, work / "archive")
         else:
             _unpacked(archive, work / "archive")
         layout = _read(archive, work / "archive")
@@ -119,11 +117,3 @@ def _apply(layout: Layout, changes: Changes) -> None:
             raise click.ClickException(str(error)) from error
         file.unlink(missing_ok=True)  # it may be linked to the original, and is read-only
         file.write_text(render(config), "utf-8")
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    """Nothing is written in place here, so that a hard link is as good as a copy, and free."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
