@@ -41,6 +41,7 @@ _MOST_OWN_SHARE: Final = 0.04
 """Of the step's files, where the graph has its weights inside and so does not tell how large it is."""
 _FILE_FACTOR: Final = 1.7
 """Of an entry, to a step's files: unpacked weights and packed ones. 1.3 to 1.8 were seen."""
+_PACKER: Final = "server.engines.embedded.backends.onnx_packer"
 _PATIENCE_S: Final = 300.0
 _SPIN_US: Final = "3000"
 """Long enough to be awake for the next of a caller who asks one by one: 20 % more of these a second than with 50. Not
@@ -119,7 +120,7 @@ class Recipe:
         paths = [_IMPORT_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
             done = subprocess.run(
-                [sys.executable, "-P", "-m", "server.engines.embedded.backends.onnx_packer"],
+                [sys.executable, "-P", "-m", _PACKER],
                 input=pickle.dumps(order),
                 capture_output=True,
                 timeout=_PATIENCE_S,
