@@ -44,6 +44,8 @@ _UNEVEN: Final = 4
 """A channel so many times as loud as the median one is worth a multiplication."""
 _SMOOTHING: Final = 0.8
 """How much of a channel's loudness goes into its weights. MiniLM's least cosine: 0.992 with none, 0.998 with this."""
+_LINE_FLOATS: Final = 16
+"""FP32 values in 64 bytes: a cache line, and the widest vector of an x86 processor."""
 _DOMAIN: Final = "com.microsoft"
 _AXES_ARE_INPUTS: Final = 18
 """The opset from which on reductions take their axes as an input."""
@@ -160,7 +162,7 @@ class _Rewriting:
         if f"{name}_rows" not in self._constants:
             integers, scales = columns_in_int8(self._graph.constant(table).T)
             self._put(f"{name}_rows", np.ascontiguousarray(integers.T))
-            self._put(f"{name}_scales", scales[:, None])
+            self._put(f"{name}_scales", _aligned(scales)[:, None])
         place = f"{node.name or result}/int8"
         yield self._node("Gather", [f"{name}_rows", wanted], [f"{place}_found"], name=place, axis=0)
         yield self._node("Gather", [f"{name}_scales", wanted], [f"{place}_scale"], name=f"{place}_scale", axis=0)
@@ -222,6 +224,15 @@ class _Rewriting:
     def _put(self, name: str, value: np.generic | npt.NDArray[Any]) -> str:
         self._constants.setdefault(name, np.asarray(value))
         return name
+
+
+def _aligned(scales: Floats) -> Floats:
+    """The same, and zeros up to a multiple of 64 bytes.
+
+    Runtimes that write what they have packed for a processor put it behind what came before: after a constant of
+    another length none of it is where vector instructions could read it.
+    """
+    return np.pad(scales, (0, -len(scales) % _LINE_FLOATS))
 
 
 def _copy(message: Any) -> Any:
