@@ -16,7 +16,7 @@ from benchmarks.many_models.watching import Sample
 NOT_HERE: Final = {
     "models_per_gpu": "no GPU: `density` has the archives that share the host's budget instead",
     "goodput_from_1x_to_10x": "one budget per run: `goodput` has this one's; `--budget-bases` sets another",
-    "overhead_over_bare_triton": "benchmarks/results/front_end.json has the front end against the bare engine",
+    "overhead_over_bare_triton": "benchmarks/results/overhead.json has the router against Triton and the bare engine",
     "dollars_per_1000_requests": "no price list here, and no GPU hours to price",
 }
 """Numbers of the scorecard that this scenario leaves out, with the reason."""

@@ -9,7 +9,6 @@ from benchmarks.suite.pace import Pace
 
 SCENARIOS: Final = (
     "overhead",
-    "front_end",
     "front_end_workers",
     "single_model",
     "open_loop",
