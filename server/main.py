@@ -1,19 +1,13 @@
 """The composition root: every part of the server by name, in the order of assembly. Nothing else knows all of them."""
 
-import asyncio
 import logging
 import os
-import sys
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
-
-import psutil
-import uvloop
+from typing import Any
 
 from server.api.admin.metrics import metrics_app
 from server.api.app import build_app
@@ -23,9 +17,8 @@ from server.archive.digest import RememberedFileDigests
 from server.archive.staging import stage_folder
 from server.archive.unpack import UnpackLimits, unpack
 from server.codecs import registry
-from server.domain.clock import Clock, SystemClock
+from server.domain.clock import Clock
 from server.domain.cold_start import Staging
-from server.domain.errors import RoundhouseError
 from server.domain.model import CPU
 from server.domain.ports import BudgetByDevice, Engine, EngineLifecycle, PassingEngine, QuickEngine
 from server.engines.completion import complete
@@ -35,8 +28,7 @@ from server.lifespan.expiry import expiry
 from server.lifespan.memory_rounds import memory_rounds
 from server.lifespan.order import Order, Wishes
 from server.lifespan.prefetching import prefetching
-from server.lifespan.process import Life, Listener, listen, live
-from server.lifespan.welcome import welcome
+from server.lifespan.process import Life
 from server.lifespan.with_access_log import with_access_log
 from server.lifespan.with_jobs import with_jobs
 from server.lifespan.with_tiers import with_tiers
@@ -60,7 +52,6 @@ from server.store.registered import RegisteredFolders
 from server.store.resolve import ArchiveStore
 from server.store.stager import ArchiveTools
 from server.store.threads import StoreThreads
-from server.telemetry import logging as log_lines
 from server.telemetry.access_log import AccessLog
 from server.telemetry.access_log_file import AccessLogFile
 from server.telemetry.batch_metrics import BatchMetrics
@@ -68,13 +59,11 @@ from server.telemetry.metrics import Metrics
 from server.telemetry.residency_metrics import ResidencyMetrics
 from server.telemetry.response_cache_metrics import response_cache_levels
 from server.telemetry.tier_metrics import tier_families, tier_figures
-from server.workers.home.assembly import desk_for, listen_to, open_door
+from server.workers.home.assembly import desk_for, listen_to
 from server.workers.home.desk import Desk
 from server.workers.home.uses_log import UsesLog
 
 _log = logging.getLogger(__name__)
-LISTING_S = 2.0
-"""How long the line that says that the server is ready waits for the store's list of archives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +255,8 @@ def _engine(kind: str, settings: Settings, clock: Clock, gpus: int) -> tuple[Eng
 
         triton = TritonEngine(part_options.triton(settings, gpus), clock, os.environ)
         return triton, triton
+    from server.engines.embedded.backends.packed_files import PackedFiles
     from server.engines.embedded.engine import EmbeddedEngine
-    from server.engines.embedded.packed_files import PackedFiles
 
     if settings.grpc_port is not None:
         _log.warning("no gRPC on port %d: the embedded engine has none; --engine triton has", settings.grpc_port)
@@ -278,53 +267,3 @@ def _engine(kind: str, settings: Settings, clock: Clock, gpus: int) -> tuple[Eng
         packed=PackedFiles(settings.cache_dir / "packed", int(settings.packed_weights)),
     )
     return embedded, embedded
-
-
-def run(settings: Settings, remarks: list[str]) -> int:
-    """Serve until a signal says stop; returns the process's exit code."""
-    line_format = settings.log_format
-    if line_format == "auto":
-        line_format = "text" if sys.stderr.isatty() else "json"
-        settings = settings.model_copy(update={"log_format": line_format})  # front-end workers write as this does
-    log_lines.configure(line_format, settings.log_level)
-    for remark in remarks:
-        _log.warning(remark)
-    code = uvloop.run(_serve(settings))
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        _leave_at_once(code)
-    return code
-
-
-def _leave_at_once(code: int) -> NoReturn:
-    """End without joining threads: all is closed, and one that waits for a silent store may do so for minutes."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-async def _serve(settings: Settings) -> int:
-    clock = SystemClock()
-    began = psutil.Process().create_time()  # what a user waits for: Python's own start and the imports too
-    try:
-        house = compose(settings, clock)
-        door = open_door(settings, house.desk, house.life, clock)
-        listeners = [Listener(house.app, door.opened)]
-        if settings.metrics_port is not None:
-            listeners.append(Listener(house.metrics_app, listen(settings.host, settings.metrics_port)))
-    except (RoundhouseError, ValueError, OSError) as error:
-        print(f"roundhouse: {error}", file=sys.stderr)
-        return 2
-
-    async def tell() -> None:
-        try:
-            async with asyncio.timeout(LISTING_S):
-                names = await house.names()
-        except (RoundhouseError, TimeoutError) as error:  # a store that is away may be back at the first request
-            _log.warning("the store's archives cannot be listed: %s", error or f"no answer within {LISTING_S:g} s")
-            names = []
-        took_s = clock.wall() - began
-        default, engine, memory = default_model(settings), house.engine_kind, house.memory
-        print(welcome(settings.host, door.port, names, default, took_s, engine, memory), flush=True)
-
-    return await live(listeners, door.life, settings.drain_timeout_s, tell)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from server.api.surface import HeaderMap, RawHeaders, text
-from server.codecs import compression
+from server.codecs.http import compression
 from server.domain.payload import Body
 
 OFFLOAD_BYTES: Final = 1 << 18

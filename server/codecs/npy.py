@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from server.codecs import kserve_binary, media_type
-from server.codecs.kserve_request import check_presence, check_shape
+from server.codecs.http import media_type
+from server.codecs.kserve import kserve_binary
+from server.codecs.kserve.kserve_request import check_presence, check_shape
 from server.domain.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType
 from server.domain.inference import NUMPY_BY_DATATYPE, Array, InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import StagedArchive

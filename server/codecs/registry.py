@@ -2,7 +2,7 @@
 
 | Content-Type | body |
 |---|---|
-| (a path of the generate extension) | `generate.py`, whatever the headers say |
+| (a path of the generate extension) | `kserve/generate.py`, whatever the headers say |
 | (header `Inference-Header-Content-Length`) | KServe v2 with binary tensors, whatever the Content-Type says |
 | `application/vnd.sagemaker-triton.binary+json;json-header-size=N` | KServe v2 with binary tensors; N = 0: raw |
 | what the archive's task reads (`tasks/table.py`): `text/plain`, `image/jpeg`, ... | as the task's file says |
@@ -18,18 +18,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from server.codecs import (
-    generate,
-    kserve_binary,
-    kserve_json,
-    kserve_reply,
-    kserve_request,
-    media_type,
-    negotiation,
-    npy,
-)
-from server.codecs.media_type import MediaType
-from server.codecs.negotiation import Form
+from server.codecs import npy
+from server.codecs.http import media_type, negotiation
+from server.codecs.http.media_type import MediaType
+from server.codecs.http.negotiation import Form
+from server.codecs.kserve import generate, kserve_binary, kserve_json, kserve_reply, kserve_request
 from server.codecs.tasks.table import task_of
 from server.codecs.tasks.task import Asked, Task, Write
 from server.domain.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType

@@ -30,6 +30,6 @@ def serve(config: Path | None, **flags: Any) -> None:
         settings, remarks = load_settings(given(flags), config, os.environ)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    from server.main import run  # imported late: --help and a wrong setting answer at once
+    from server.commands.server_process import run  # imported late: --help and a wrong setting answer at once
 
     sys.exit(run(settings, remarks))

@@ -32,7 +32,7 @@ class Payload:
     is_stream: bool = False
     """Whether the caller reads a stream of answers; a model may then send what it has on the way."""
     is_generate: bool = False
-    """Whether the body is of Triton's generate extension (`codecs/generate.py`), whatever the Content-Type says."""
+    """Whether the body is of the generate extension (`codecs/kserve/generate.py`), whatever the Content-Type says."""
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: NO_PARAMETERS)
     """What came beside the body for the model (session, custom attributes); stronger than the body's parameters."""
 

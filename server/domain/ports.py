@@ -63,7 +63,7 @@ class QuickEngine(Engine, Protocol):
 
 @runtime_checkable
 class PassingEngine(Engine, Protocol):
-    """An engine that speaks KServe v2 itself, so that some requests need no decoding (`codecs/kserve_passing.py`)."""
+    """An engine that speaks KServe v2, so that some requests need no decoding (`codecs/kserve/kserve_passing.py`)."""
 
     async def pass_on(self, digest: StepDigest, request: Framed) -> FramedAnswer:
         """Run a request as it came; the answer has the outputs that the step's config promises, or those asked for.

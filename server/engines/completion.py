@@ -51,7 +51,7 @@ def complete(directory: Path, config: ModelConfig) -> ModelConfig:
 
 
 def _backend_by_file(directory: Path, config: ModelConfig) -> str:
-    from server.engines.embedded.versions import version_folder
+    from server.engines.embedded.config.versions import version_folder
 
     folder = version_folder(directory, config)
     suffix = Path(config.default_model_filename).suffix
@@ -92,7 +92,7 @@ def _onnx_edges(directory: Path, config: ModelConfig) -> tuple[list[Edge], list[
     """The graph's inputs and outputs. The session lives for this look only, unoptimised, so it opens quickly."""
     import onnxruntime as ort
 
-    from server.engines.embedded.versions import model_file
+    from server.engines.embedded.config.versions import model_file
 
     path = model_file(directory, config, "model.onnx")
     options = ort.SessionOptions()

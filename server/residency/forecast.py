@@ -132,8 +132,8 @@ class Forecast:
         """Seconds until enough leases are back, by how long those of each archive lasted. 0 where none need be."""
         inventory, house = self._house.inventory, self._house
         room = inventory.ledger.free()
-        add(room, inventory.charge_of(inventory.loose.values()))
-        need = inventory.need(archive)
+        add(room, inventory.sizes.charge_of(inventory.loose.values()))
+        need = inventory.sizes.need(archive)
         if fits(need, room):
             return 0.0
         busy: list[tuple[float, int]] = []
@@ -144,11 +144,11 @@ class Forecast:
             if record.leases:
                 busy.append((record.run_s, index))
                 continue
-            add(room, inventory.charge_of(record.steps))
+            add(room, inventory.sizes.charge_of(record.steps))
             if fits(need, room):
                 return 0.0
         for run_s, index in sorted(busy):
-            add(room, inventory.charge_of(residents[index].steps))
+            add(room, inventory.sizes.charge_of(residents[index].steps))
             if fits(need, room):
                 return run_s
         return 0.0

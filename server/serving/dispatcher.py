@@ -10,16 +10,16 @@ the answers that went out cannot be taken back.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
-from server.codecs.kserve_passing import Passing
+from server.codecs.kserve.kserve_passing import Passing
 from server.domain.clock import Clock
 from server.domain.cold_start import ColdStart
 from server.domain.errors import DeadlineExceeded, EngineLost, RoundhouseError
-from server.domain.inference import NO_PARAMETERS, InferenceRequest, InferenceResponse, Parameter
+from server.domain.inference import NO_PARAMETERS, Parameter
 from server.domain.model import StagedArchive
 from server.domain.payload import Answer, Decoded, Payload
 from server.domain.ports import Engine
@@ -28,6 +28,7 @@ from server.serving.admission import Admission
 from server.serving.answer_stream import AnswerStream
 from server.serving.only_answer import only_answer
 from server.serving.passing_on import PassingOn
+from server.serving.ports import Infer, InvocationLog, Leases
 from server.serving.quick_runs import QuickRuns
 from server.serving.stages import Decode, RequestTime, decoded, encoded
 from server.serving.time_limit import TimeLimit
@@ -62,39 +63,8 @@ class Served:
     """What the model answered beside its outputs, for surfaces that have a place for it."""
 
 
-Infer: TypeAlias = Callable[[StagedArchive, InferenceRequest], Awaitable[InferenceResponse]]
-"""Runs a request through an archive's entry model. Raises as `Engine.infer`."""
-
 _Answered: TypeAlias = tuple[Answer, Mapping[str, Parameter], float]
 """The answer, what the model answered beside its outputs, and the engine's seconds."""
-
-
-class InvocationLog(Protocol):
-    """Who wants to know of every request (the metrics)."""
-
-    def served(self, name: str, is_hit: bool, waited_s: float, infer_s: float, total_s: float) -> None:
-        """Note a request that was answered."""
-        ...
-
-    def failed(self, name: str, error: Exception, total_s: float) -> None:
-        """Note a request that met an error, or was not admitted."""
-        ...
-
-    def left(self, name: str, total_s: float) -> None:
-        """Note a request whose caller did not wait for the answer."""
-        ...
-
-
-class Leases(Protocol):
-    """Who leases archives (residency; in a front-end worker, what it was lent)."""
-
-    def try_lease(self, name: str) -> Lease | None:
-        """See `Residency.try_lease`."""
-        ...
-
-    async def lease(self, name: str, timeout_s: float, patience_s: float = 0.0) -> Lease:
-        """See `Residency.lease`."""
-        ...
 
 
 class Dispatcher:

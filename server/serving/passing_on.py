@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from server.codecs.kserve_passing import Passing, passing
+from server.codecs.kserve.kserve_passing import Passing, passing
 from server.domain.model import StagedArchive
 from server.domain.payload import FramedAnswer, Payload
 from server.domain.ports import PassingEngine

@@ -1,4 +1,4 @@
-"""Notes every request for the access log (docs/access_log.md): a `serving.dispatcher.InvocationLog` around another.
+"""Notes every request for the access log (docs/access_log.md): a `serving.ports.InvocationLog` around another.
 
 On the event loop a request costs a clock reading, a dictionary look-up and an append; a thread of `access_log_file.py`
 writes. What an archive is made of is asked where it may have changed: after each load that a request waited for.

@@ -65,7 +65,7 @@ class Level:
 
 
 class Metrics(Collector):
-    """Counts requests (as `serving.dispatcher.InvocationLog`) and renders the page."""
+    """Counts requests (as `serving.ports.InvocationLog`) and renders the page."""
 
     def __init__(self, max_archives: int = 1000) -> None:
         self._sums = SumsByArchive(max_archives)

@@ -34,7 +34,7 @@ def test_the_settings_table_is_golden():
 
 def test_the_server_imports_no_torch():
     code = (
-        "import sys, server.main, server.commands.serve; "
+        "import sys, server.main, server.commands.serve, server.commands.server_process; "
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch','transformers','onnx','sentence_transformers'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

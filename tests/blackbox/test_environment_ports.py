@@ -9,7 +9,7 @@ import requests
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
-from server.engines.triton.config_rewrite import model_name
+from server.engines.triton.repository.config_rewrite import model_name
 from tests.blackbox.archives import one, put
 from tests.blackbox.client import Client
 from tests.fakes.repositories import linear_weights, onnx_linear

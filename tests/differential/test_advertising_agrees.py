@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from server.codecs import bytes_elements
+from server.codecs.kserve import bytes_elements
 from server.domain.errors import InvalidRequest
 from server.domain.inference import Tensor
 from tests.differential.comparing import assert_fail_alike, request

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server.codecs import byte_lists
+from server.codecs.number_lists import byte_lists
 from tests.property.hunting import HUNT
 
 SEPARATORS = (",", ", ")

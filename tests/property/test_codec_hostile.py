@@ -15,7 +15,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.codecs import compression, npy, registry
+from server.codecs import npy, registry
+from server.codecs.http import compression
 from server.domain.errors import ClientError
 from server.domain.inference import NUMPY_BY_DATATYPE, InferenceResponse, Tensor
 from server.domain.payload import Payload

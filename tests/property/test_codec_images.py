@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from server.codecs import images
+from server.codecs.images import image_files
 from server.domain import image_header
 from server.domain.errors import InvalidRequest
 
@@ -51,7 +51,7 @@ def test_the_header_says_the_size(form, mode, width, height):
     body = encode(form, mode, (width, height))
     header = image_header.read_header(body)
     assert (header.width, header.height, header.pixels) == (width, height, width * height)
-    assert images.encoded_image(memoryview(body), width * height) == body
+    assert image_files.encoded_image(memoryview(body), width * height) == body
 
 
 @pytest.mark.parametrize(
@@ -90,22 +90,22 @@ def test_a_damaged_file_is_told_or_its_size_is_read(form, mode, keep, junk):
     why = image_header.refusal(body)
     if why:
         with pytest.raises(InvalidRequest, match="cannot be read as an image"):
-            images.encoded_image(body)
+            image_files.encoded_image(body)
     else:
-        assert images.encoded_image(body) is body
+        assert image_files.encoded_image(body) is body
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", "data:image/png;base64,"]), st.integers(1, 80))
 def test_base64_comes_back_however_it_was_wrapped(body, prefix, width):
     text = base64.b64encode(body).decode()
     lines = "\r\n".join(text[start : start + width] for start in range(0, len(text), width))
-    assert images.from_base64(prefix + lines, "'image'") == body
+    assert image_files.from_base64(prefix + lines, "'image'") == body
 
 
 @given(st.sampled_from(["", "data:", "data:image/png;base64,"]), st.text(max_size=20))
 def test_what_is_no_base64_is_refused_by_its_name(prefix, text):
     with pytest.raises(InvalidRequest, match=r"^'image' is not base64 of an image file"):
-        images.from_base64(f"{prefix}{text}#", "'image'")
+        image_files.from_base64(f"{prefix}{text}#", "'image'")
 
 
 @given(st.binary(max_size=200))
@@ -128,7 +128,7 @@ def test_too_many_pixels_are_refused_by_the_header_alone(form):
     place, order = (16, "big") if form == "PNG" else (18, "little")
     body[place : place + 8] = (20_000).to_bytes(4, order) * 2
     with pytest.raises(InvalidRequest, match="20000x20000 pixels; the limit is 100000000"):
-        images.encoded_image(bytes(body))
+        image_files.encoded_image(bytes(body))
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ def test_too_many_pixels_are_refused_by_the_header_alone(form):
 )
 def test_what_is_wrong_is_said(body, words):
     with pytest.raises(InvalidRequest, match=words):
-        images.encoded_image(body)
+        image_files.encoded_image(body)
 
 
 @given(picture([0, 1, 3]))
 def test_an_array_comes_back_from_its_pnm_file(array):
-    body = images.pnm(array)
+    body = image_files.pnm(array)
     assert image_header.read_header(body).format == "pnm"
     np.testing.assert_array_equal(
         np.asarray(Image.open(io.BytesIO(body))), array.squeeze(2) if array.shape[2:] == (1,) else array
@@ -162,7 +162,7 @@ def test_an_array_comes_back_from_its_pnm_file(array):
 
 @given(picture([0, 1, 3, 4]), st.booleans())
 def test_a_picture_in_an_npy_file(array, is_batch):
-    got = images.read_npy_image(npy_file(array[None] if is_batch and array.ndim == 3 else array))
+    got = image_files.read_npy_image(npy_file(array[None] if is_batch and array.ndim == 3 else array))
     np.testing.assert_array_equal(
         got, array[..., :3] if array.ndim == 3 and array.shape[2] > 1 else array.reshape(array.shape[:2])
     )
@@ -173,24 +173,24 @@ def test_a_picture_in_an_npy_file(array, is_batch):
 )
 def test_other_arrays_are_no_pictures(array):
     with pytest.raises(InvalidRequest, match="uint8"):
-        images.read_npy_image(npy_file(array))
+        image_files.read_npy_image(npy_file(array))
     with pytest.raises(InvalidRequest, match="uint8"):
-        images.pnm(array)
+        image_files.pnm(array)
 
 
 def test_an_array_without_pixels_is_refused():
     with pytest.raises(InvalidRequest, match="0x4 pixels"):
-        images.pnm(np.zeros((4, 0, 3), np.uint8))
+        image_files.pnm(np.zeros((4, 0, 3), np.uint8))
 
 
 @given(picture([0, 3, 4]))
 def test_a_png_holds_its_array(array):
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(images.png(array)))), array)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image_files.png(array)))), array)
 
 
 @given(hnp.arrays(np.bool_, st.tuples(SIDES, SIDES)))
 def test_a_mask_is_black_and_white(mask):
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(images.png(mask)))), mask * 255)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image_files.png(mask)))), mask * 255)
 
 
 @pytest.mark.parametrize(
@@ -204,4 +204,4 @@ def test_a_mask_is_black_and_white(mask):
 )
 def test_what_a_png_cannot_hold(array):
     with pytest.raises(InvalidRequest, match="PNG"):
-        images.png(array)
+        image_files.png(array)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from server.codecs import bytes_elements, compression
+from server.codecs.http import compression
+from server.codecs.kserve import bytes_elements
 from server.domain.inference import NUMPY_BY_DATATYPE, Tensor
 from tests.unit.codecs.codec_archives import archive, ask, binary, document, echo, written
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from server.codecs import json_arrays, large_lists
+from server.codecs.images import json_arrays
+from server.codecs.number_lists import large_lists
 from server.domain.errors import InvalidRequest
 
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=4)

@@ -18,7 +18,7 @@ from tests.property.planted_planner import plant
 
 HUNT = settings(hunting.HUNT, max_examples=30, stateful_step_count=40)
 BUGS = {
-    "a lent archive is evicted before it is back": ("claims", "if victim.leases:", "if victim.leases > victim.quiet:"),
+    "a lent archive is evicted before it is back": ("pool", "if victim.leases:", "if victim.leases > victim.quiet:"),
     "a lease that came back stays counted": ("lent", "record.leases -= 1", "pass"),
     "a lease that came back counts as quiet": ("lent", "record.quiet -= was_quiet", "pass"),
     "a leaving archive is lent": (

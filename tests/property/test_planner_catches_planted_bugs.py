@@ -52,7 +52,7 @@ from tests.property.planted_planner import plant
 HUNT = settings(hunting.HUNT, max_examples=140, stateful_step_count=50)
 
 BUGS = {
-    "a leased archive is evicted": ("claims", "if victim.leases:", "if not victim:"),
+    "a leased archive is evicted": ("pool", "if victim.leases:", "if not victim:"),
     "a pinned archive is evicted": ("candidates", "elif held in pins or terms.is_pinned:", "elif held == '':"),
     "an archive that was just loaded is evicted before others": (
         "candidates",
@@ -77,8 +77,8 @@ BUGS = {
         "if choice is None:",
     ),
     "more is evicted than is needed: what is on its way back is not counted": (
-        "claims",
-        "add(self._pool, self._outlook.go(self._inventory.loose.values()))",
+        "pool",
+        "add(self.room, self.outlook.go(self._inventory.loose.values()))",
         "",
     ),
     "too little is evicted": ("victims", "min(before, before + by) == 0", "before >= 0"),
@@ -103,7 +103,7 @@ BUGS = {
         "if step.holders <= 1:",
     ),
     "a shared step is never unloaded": ("inventory", "step.holders -= 1", "step.holders -= step.holders == 1"),
-    "room is admitted twice": ("claims", "        add(self._free, self._inventory.need(archive), sign=-1)\n", ""),
+    "room is admitted twice": ("claims", "        add(self._free, self._inventory.sizes.need(archive), sign=-1)\n", ""),
     "a waiter waits beside free room": (
         "claims",
         "if is_covered and can_begin:",
@@ -125,7 +125,7 @@ BUGS = {
         "            del self.leasable[record.archive.name]\n",
         "            pass\n",
     ),
-    "an archive drains on after its waiter has gone": ("claims", "self._inventory.reprieve(record)", "pass"),
+    "an archive drains on after its waiter has gone": ("pool", "self._inventory.reprieve(record)", "pass"),
     "a step is loaded before what it calls": (
         "inventory",
         "callee is None or callee.state is StepState.RESIDENT",
@@ -138,8 +138,8 @@ BUGS = {
         "self._inventory.loading > self.house",
     ),
     "a failure is forgotten at once": ("failures", "if isinstance(error, LASTING):", "if error is None:"),
-    "out of memory is tried for ever": ("planner", "step.out_of_memory > 1", "step.out_of_memory > 9"),
-    "what was lost with the engine stays charged": ("planner", "for step in lost:\n", "for step in lost[1:]:\n"),
+    "out of memory is tried for ever": ("outcomes", "step.out_of_memory > 1", "step.out_of_memory > 9"),
+    "what was lost with the engine stays charged": ("outcomes", "for step in lost:\n", "for step in lost[1:]:\n"),
     "old content goes on giving leases": (
         "house",
         'self.inventory.retire(other, "replaced by new content")',
@@ -151,11 +151,11 @@ BUGS = {
     "a mapped file is released with the first step that lets it go": ("ledger", "self._charged[CPU] += self", "self"),
     "a mapped file counts as freed while another step maps it": ("outlook", "besides=kept", "besides=0"),
     "room is made for a file that is mapped already": ("outlook", "besides=shared", "besides=0"),
-    "a file that the newcomer maps counts as freed": ("claims", "kept, self._outlook, is_partial", "kept, is_partial"),
+    "a file that the newcomer maps counts as freed": ("pool", "kept, self.outlook, is_partial", "kept, is_partial"),
     "a file that an earlier claim will map is asked for again": (
         "claims",
-        "self._inventory.need(archive, self._coming, self._claimed, self._outlook)",
-        "self._inventory.need(archive, self._coming, self._claimed, self._outlook.fork())",
+        "self._inventory.sizes.need(archive, pool.coming, self._claimed, pool.outlook)",
+        "self._inventory.sizes.need(archive, pool.coming, self._claimed, pool.outlook.fork())",
     ),
 }
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from server.domain.inference import InferenceRequest, Tensor
-from server.engines.embedded.request_digest import owned, request_digest, size_bytes
-from server.engines.embedded.response_cache import ResponseCache
+from server.engines.embedded.answers.request_digest import owned, request_digest, size_bytes
+from server.engines.embedded.answers.response_cache import ResponseCache
 
 STEPS, KEYS = st.sampled_from("ab"), st.sampled_from([b"1", b"2", b"3"])
 ACTIONS = st.one_of(

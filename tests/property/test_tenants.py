@@ -32,7 +32,7 @@ TestTenants.settings = settings(max_examples=60, stateful_step_count=40)
 
 HUNT = settings(hunting.HUNT, max_examples=150, stateful_step_count=40)
 BUGS = {
-    "a leased archive is evicted": ("claims", "if victim.leases:", "if not victim:"),
+    "a leased archive is evicted": ("pool", "if victim.leases:", "if not victim:"),
     "a step is loaded twice at once": (
         "inventory",
         "self.steps.get(step.digest) or self._reserve(step)",

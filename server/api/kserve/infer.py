@@ -1,6 +1,6 @@
 """The hot side of KServe v2: `/v2/models/<name>[/versions/<v>]/infer`, with the binary tensor extension.
 
-`/generate` and `/generate_stream` are Triton's generate extension (`codecs/generate.py`).
+`/generate` and `/generate_stream` are Triton's generate extension (`codecs/kserve/generate.py`).
 """
 
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 
 from server.api.door import versioned
 from server.api.parts import Parts
-from server.codecs import kserve_metadata
+from server.codecs.kserve import kserve_metadata
 from server.domain.model import StagedArchive
 
 

@@ -19,17 +19,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from server.codecs import (
-    images,
-    json_arrays,
-    kserve_json,
-    media_type,
-    multipart,
-    npy,
-    painting,
-    pictures,
-)
-from server.codecs.media_type import MediaType
+from server.codecs import npy
+from server.codecs.http import media_type, multipart
+from server.codecs.http.media_type import MediaType
+from server.codecs.images import image_files, json_arrays, painting, pictures
+from server.codecs.kserve import kserve_json
 from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
 from server.domain.errors import InvalidRequest
@@ -84,7 +78,7 @@ def _write_json(response: InferenceResponse, _asked: Asked, _archive: StagedArch
 
 
 def _write_png(response: InferenceResponse, _asked: Asked, _archive: StagedArchive) -> Answer:
-    return Answer((images.png(_picture(response, "POSTPROCESSED")),), PNG)
+    return Answer((image_files.png(_picture(response, "POSTPROCESSED")),), PNG)
 
 
 def _write_npy(response: InferenceResponse, _asked: Asked, archive: StagedArchive) -> Answer:

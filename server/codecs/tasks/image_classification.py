@@ -16,8 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from server.codecs import image_input, images, kserve_json, kserve_request, media_type
-from server.codecs.media_type import MediaType
+from server.codecs.http import media_type
+from server.codecs.http.media_type import MediaType
+from server.codecs.images import image_files, image_input
+from server.codecs.kserve import kserve_json, kserve_request
 from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
 from server.domain.errors import InferenceFailed, InvalidRequest
@@ -46,14 +48,14 @@ def _read_image(payload: Payload, _content: MediaType, archive: StagedArchive) -
 
 def _read_octets(payload: Payload, content: MediaType, archive: StagedArchive) -> Asked | None:
     """SageMaker's default type, under which KServe JSON comes as well."""
-    return _read_image(payload, content, archive) if images.is_image(payload.body) else None
+    return _read_image(payload, content, archive) if image_files.is_image(payload.body) else None
 
 
 def _read_npy(payload: Payload, _content: MediaType, archive: StagedArchive) -> Asked | None:
     spec = image_input.image_input(archive.signature)
     if spec is None:
         return None
-    file = images.pnm(images.read_npy_image(payload.body))
+    file = image_files.pnm(image_files.read_npy_image(payload.body))
     return Asked(InferenceRequest({spec.name: image_input.tensor([file], spec, archive)}), _Memo())
 
 
@@ -63,7 +65,7 @@ def _read_json(document: Any, _payload: Payload, archive: StagedArchive) -> Aske
         return None
     inputs = document["inputs"]
     is_list = isinstance(inputs, list)
-    files = [images.from_base64(text, "'inputs'") for text in (inputs if is_list else [inputs])]
+    files = [image_files.from_base64(text, "'inputs'") for text in (inputs if is_list else [inputs])]
     parameters = dict(kserve_request.request_parameters(document.get("parameters")))
     top = parameters.pop(TOP_K, _USUAL_TOP)
     if type(top) is not int or top < 1:
@@ -95,7 +97,7 @@ TASK: Final = Task(
     read_json=_read_json,
     reads=MappingProxyType(
         {
-            **dict.fromkeys(images.MEDIA_TYPES, _read_image),
+            **dict.fromkeys(image_files.MEDIA_TYPES, _read_image),
             media_type.NPY: _read_npy,
             media_type.OCTET_STREAM: _read_octets,
         }

@@ -29,8 +29,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from server.codecs import image_input, images, json_arrays, kserve_json, media_type, npy, rle
-from server.codecs.media_type import MediaType
+from server.codecs import npy
+from server.codecs.http import media_type
+from server.codecs.http.media_type import MediaType
+from server.codecs.images import image_files, image_input, json_arrays, rle
+from server.codecs.kserve import kserve_json
 from server.codecs.tasks.task import Asked, Task
 from server.domain.errors import InferenceFailed, InvalidRequest
 from server.domain.inference import NUMPY_BY_DATATYPE, Array, InferenceRequest, InferenceResponse, Tensor
@@ -88,11 +91,11 @@ def _read_image(payload: Payload, _content: MediaType, archive: StagedArchive) -
 
 def _read_octets(payload: Payload, _content: MediaType, archive: StagedArchive) -> Asked | None:
     """SageMaker's default type, under which KServe JSON comes as well."""
-    return _picture(payload.body, archive) if images.is_image(payload.body) else None
+    return _picture(payload.body, archive) if image_files.is_image(payload.body) else None
 
 
 def _read_npy(payload: Payload, _content: MediaType, archive: StagedArchive) -> Asked | None:
-    return _picture(images.pnm(images.read_npy_image(payload.body)), archive)
+    return _picture(image_files.pnm(image_files.read_npy_image(payload.body)), archive)
 
 
 def _read_json(document: Any, _payload: Payload, archive: StagedArchive) -> Asked | None:
@@ -120,11 +123,11 @@ def _picture(file: bytes | memoryview, archive: StagedArchive) -> Asked | None:
 def _file_of(value: object) -> bytes:
     """A picture of a document, base64 or nested lists, as an image file."""
     if isinstance(value, str):
-        return images.from_base64(value, f"'{_IMAGE}'")
+        return image_files.from_base64(value, f"'{_IMAGE}'")
     array = json_arrays.array_of(value, f"'{_IMAGE}' without base64")
     if array.size and not (array.min() >= 0 and array.max() <= _LARGEST_BYTE and (array == array.round()).all()):
         raise InvalidRequest(f"'{_IMAGE}' must hold whole numbers from 0 to {_LARGEST_BYTE}")
-    return images.pnm(images.as_picture(array.astype(np.uint8), f"'{_IMAGE}'"))
+    return image_files.pnm(image_files.as_picture(array.astype(np.uint8), f"'{_IMAGE}'"))
 
 
 def _prompts(document: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -193,7 +196,7 @@ def _write_npy(response: InferenceResponse, asked: Asked, archive: StagedArchive
 
 def _write_png(response: InferenceResponse, asked: Asked, archive: StagedArchive) -> Answer:
     best = _found(response, asked, archive).best()
-    return Answer((images.png(best.masks[0] != 0),), PNG)
+    return Answer((image_files.png(best.masks[0] != 0),), PNG)
 
 
 def _write_rle(response: InferenceResponse, asked: Asked, archive: StagedArchive) -> Answer:
@@ -211,7 +214,7 @@ TASK: Final = Task(
     read_json=_read_json,
     reads=MappingProxyType(
         {
-            **dict.fromkeys(images.MEDIA_TYPES, _read_image),
+            **dict.fromkeys(image_files.MEDIA_TYPES, _read_image),
             media_type.NPY: _read_npy,
             media_type.OCTET_STREAM: _read_octets,
         }

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from server.codecs import text_input
 from server.codecs.tasks import (
     creative_advertising,
     image_classification,
@@ -15,6 +14,7 @@ from server.codecs.tasks import (
     zero_shot,
 )
 from server.codecs.tasks.task import NO_TASK, Task
+from server.codecs.text import text_input
 from server.domain.model import StagedArchive
 
 TASKS: Final[Mapping[str, Task]] = MappingProxyType(

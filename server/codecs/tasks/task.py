@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from server.codecs import kserve_json
-from server.codecs.media_type import MediaType
+from server.codecs.http.media_type import MediaType
+from server.codecs.kserve import kserve_json
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import StagedArchive
 from server.domain.payload import Answer, Payload

@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from server.codecs import json_task, kserve_json, media_type, text, text_input
-from server.codecs.media_type import MediaType
+from server.codecs.http import media_type
+from server.codecs.http.media_type import MediaType
+from server.codecs.kserve import kserve_json
 from server.codecs.tasks import texts
 from server.codecs.tasks.task import Asked, Task
+from server.codecs.text import json_task, plain, text_input
 from server.domain.errors import InferenceFailed, InvalidRequest
 from server.domain.inference import Array, InferenceRequest, InferenceResponse
 from server.domain.model import StagedArchive, TensorSpec
@@ -61,7 +63,7 @@ def _read_plain(payload: Payload, content: MediaType, archive: StagedArchive) ->
     if texts._is_kserve(payload.body):
         return None
     charset = content.parameters.get("charset", "utf-8")
-    return _asked(text.decode(bytes(payload.body), charset, spec, archive), _Wish(), archive)
+    return _asked(plain.decode(bytes(payload.body), charset, spec, archive), _Wish(), archive)
 
 
 def _write_json(response: InferenceResponse, asked: Asked, archive: StagedArchive) -> Answer:

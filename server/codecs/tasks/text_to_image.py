@@ -5,7 +5,7 @@
 | `{"inputs": "a cat", "parameters": {"seed": 1, ...}}`, `{"prompt": "a cat", "seed": 1, ...}` | JSON |
 | `multipart/form-data` with fields `prompt`, `seed`, ... and files `image`, `mask` | form |
 
-`image` and `mask` may also be base64 of an image file, or nested lists, in JSON. Parameters: `painting.py`.
+`image` and `mask` may also be base64 of an image file, or nested lists, in JSON. Parameters: `images/painting.py`.
 
 | Accept | answer |
 |---|---|
@@ -21,8 +21,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from server.codecs import images, json_arrays, kserve_json, media_type, multipart, npy, painting, pictures
-from server.codecs.media_type import MediaType
+from server.codecs import npy
+from server.codecs.http import media_type, multipart
+from server.codecs.http.media_type import MediaType
+from server.codecs.images import image_files, json_arrays, painting, pictures
+from server.codecs.kserve import kserve_json
 from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
 from server.domain.errors import InvalidRequest, NotAcceptable
@@ -113,7 +116,7 @@ def _write_png(response: InferenceResponse, _asked: Asked, _archive: StagedArchi
     if len(painted) != 1:
         raise _several(len(painted))
     seed = str(int(output(response, "SEEDS")[0]))
-    return Answer((images.png(painted[0]),), PNG, {SEED_HEADER: seed})
+    return Answer((image_files.png(painted[0]),), PNG, {SEED_HEADER: seed})
 
 
 def _write_npy(response: InferenceResponse, _asked: Asked, archive: StagedArchive) -> Answer:

@@ -3,9 +3,11 @@
 from types import MappingProxyType
 from typing import Any, Final
 
-from server.codecs import json_task, kserve_json, media_type, task_reply, text, text_input
-from server.codecs.media_type import MediaType
+from server.codecs.http import media_type
+from server.codecs.http.media_type import MediaType
+from server.codecs.kserve import kserve_json
 from server.codecs.tasks.task import Asked, Task
+from server.codecs.text import json_task, plain, task_reply, text_input
 from server.domain.errors import InvalidRequest
 from server.domain.inference import InferenceResponse
 from server.domain.model import StagedArchive
@@ -17,7 +19,7 @@ def _read_plain(payload: Payload, content: MediaType, archive: StagedArchive) ->
     if spec is None or _is_kserve(payload.body):
         return None
     charset = content.parameters.get("charset", "utf-8")
-    return Asked(text.decode(bytes(payload.body), charset, spec, archive))
+    return Asked(plain.decode(bytes(payload.body), charset, spec, archive))
 
 
 def _read_json(document: Any, _payload: Payload, archive: StagedArchive) -> Asked | None:

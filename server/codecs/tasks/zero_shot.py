@@ -14,10 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from server.codecs import bytes_elements, json_task, kserve_json, media_type
-from server.codecs.media_type import MediaType
+from server.codecs.http import media_type
+from server.codecs.http.media_type import MediaType
+from server.codecs.kserve import bytes_elements, kserve_json
 from server.codecs.tasks.outputs import output
 from server.codecs.tasks.task import Asked, Task
+from server.codecs.text import json_task
 from server.domain.errors import InferenceFailed, InvalidRequest, UnsupportedMediaType
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import StagedArchive

@@ -1,7 +1,7 @@
 """The embedded engine: executes Triton repositories inside this process, without a tritonserver.
 
-One coroutine side (this file) and one thread side (`loading.py`, `resident.py`): a request is checked on the event
-loop, waits there for a free instance of its step, and then makes one hop to a thread that runs it to its end,
+One coroutine side (this file) and one thread side (`loading/loader.py`, `resident.py`): a request is checked on the
+event loop, waits there for a free instance of its step, and then makes one hop to a thread that runs it to its end,
 ensembles and BLS calls included.
 """
 
@@ -11,38 +11,34 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from server.domain.clock import SystemClock
-from server.domain.errors import Bug, InferenceFailed, InvalidArchive, UnsupportedModel, UnsupportedOperation
+from server.domain.errors import InferenceFailed, InvalidArchive, UnsupportedModel, UnsupportedOperation
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import CPU, Device, Footprint, Step, StepDigest
 from server.domain.sighting import Sighting
-from server.engines.embedded import memory
-from server.engines.embedded.devices import Hardware, look_around, place
-from server.engines.embedded.ensemble import EnsembleBackend
-from server.engines.embedded.footprint import predicted
-from server.engines.embedded.known_footprints import KnownFootprints
-from server.engines.embedded.load_peak import LoadPeaks
+from server.engines.embedded.answers.remembered_answers import RememberedAnswers
+from server.engines.embedded.answers.remembering import answer_for
+from server.engines.embedded.backends.ensemble import EnsembleBackend
+from server.engines.embedded.backends.packed_files import PackedFiles
+from server.engines.embedded.config.devices import Hardware, look_around, place
 from server.engines.embedded.loaded_step import Backend
-from server.engines.embedded.loading import Loader, read_config
-from server.engines.embedded.pace import size_of
-from server.engines.embedded.packed_files import PackedFiles
-from server.engines.embedded.packing import Packing
-from server.engines.embedded.remembered_answers import RememberedAnswers
-from server.engines.embedded.remembering import answer_for
+from server.engines.embedded.loading.loader import Loader, read_config
+from server.engines.embedded.loading.loads import Loads
+from server.engines.embedded.loading.packing import Packing
+from server.engines.embedded.loading.settling import Settling
+from server.engines.embedded.memory import host_memory
+from server.engines.embedded.memory.footprint import predicted
+from server.engines.embedded.memory.known_footprints import KnownFootprints
+from server.engines.embedded.memory.load_peak import LoadPeaks
+from server.engines.embedded.memory.sight import Overhead, see
+from server.engines.embedded.memory.sweeping import Sweeping
+from server.engines.embedded.memory.tidying import tidy
 from server.engines.embedded.resident import Resident
-from server.engines.embedded.settling import Settling
-from server.engines.embedded.sight import Overhead, see
-from server.engines.embedded.streaming import Stream
-from server.engines.embedded.sweeping import Sweeping
-from server.engines.embedded.workers import Workers
+from server.engines.embedded.running.pace import size_of
+from server.engines.embedded.running.streaming import Stream
+from server.engines.embedded.running.workers import Workers
 from server.engines.load_turns import LoadTurns
-
-_HEAD_START_S: Final = 0.01
-"""For loads that soon run without Python's lock, before one that may hold it for long (a tokenizer: 45 ms)."""
-_TIDY_INTERVAL_S: Final = 2.0
-_TIDY_WHEN_BUSY: Final = 10  # intervals; it costs some milliseconds in which nobody can allocate
 
 
 class EmbeddedEngine:
@@ -61,13 +57,13 @@ class EmbeddedEngine:
         `threads`: of one ONNX execution, where a config does not say; by default the cores this process may use.
         `response_cache_bytes`: for answers of the steps whose configs say `response_cache { enable: true }`; 0: none.
         `gpus`: how many there are, where they were counted already.
-        `packed`: where weights are kept as this processor wants them (`packing.py`); None: in memory only.
+        `packed`: where weights are kept as this processor wants them (`loading/packing.py`); None: in memory only.
         """
         self._threads = threads
         self._gpus = gpus
         self._packed = packed
         self._answers = RememberedAnswers(response_cache_bytes) if response_cache_bytes else None
-        memory.tune_allocator()  # before anybody starts a thread: each brings an arena of its own
+        host_memory.tune_allocator()  # before anybody starts a thread: each brings an arena of its own
         self._more_backends = dict(more_backends or {})
         self._backends: dict[str, Backend] = {}
         self._hardware = Hardware()
@@ -78,10 +74,9 @@ class EmbeddedEngine:
         self._peaks = LoadPeaks()
         self._known = KnownFootprints()
         self._overhead = Overhead()
-        self._leaving: dict[StepDigest, Resident] = {}
-        self._loads: set[asyncio.Task[Footprint]] = set()
-        self._settling = Settling(self._residents, self._turns, self._workers)
         self._sweeping = Sweeping(self._workers, self._turns)
+        self._settling = Settling(self._residents, self._turns, self._workers)
+        self._loads = Loads(self._residents, self._turns, self._workers, self._sweeping, self._settling, self._clock)
         self._packing = Packing(self._residents, self._turns, self._workers, self._peaks)
         self._executions = 0
         self._loader = Loader({}, self._hardware, self._residents, self._activity)
@@ -95,7 +90,7 @@ class EmbeddedEngine:
             return
         self._packing.begin()
         await self._workers.call(self._prepare)
-        self._tidier = asyncio.create_task(self._tidy())
+        self._tidier = asyncio.create_task(tidy(self._activity, self._workers))
         self._has_started.set()
         self._is_ready = True
 
@@ -107,8 +102,7 @@ class EmbeddedEngine:
             with suppress(asyncio.CancelledError):
                 await self._tidier
             self._tidier = None
-        if self._loads:
-            await asyncio.wait(self._loads)
+        await self._loads.wait()
         await self._packing.close()
         await self._settling.close()
         for digest in reversed(list(self._residents)):
@@ -149,7 +143,7 @@ class EmbeddedEngine:
         async with self._turns.turn(alone=True):
             await self._sweeping.sweep()
             activity = self._activity()
-            residents = [*self._residents.values(), *self._leaving.values()]
+            residents = [*self._residents.values(), *self._loads.leaving.values()]
             overhead = self._overhead.in_process + (self._answers.facts()["bytes"] if self._answers is not None else 0)
             is_busy = activity[1] > 0
             sighting = await self._workers.call(partial(see, residents, overhead, is_disturbed=is_busy))
@@ -180,58 +174,11 @@ class EmbeddedEngine:
         Waits for `start`: a server whose /ping is `live` is asked while its backends are still being imported.
         """
         await self._has_started.wait()
-        was_cancelled = asyncio.Event()
-        task = asyncio.create_task(self._load(step, was_cancelled))
-        self._loads.add(task)
-        task.add_done_callback(self._loads.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            was_cancelled.set()
-            raise
-
-    async def _load(self, step: Step, was_cancelled: asyncio.Event) -> Footprint:
-        plan = await self._workers.call(partial(self._loader.plan, step))
-        if plan.holds_interpreter and len(self._loads) > 1:
-            await asyncio.sleep(_HEAD_START_S)
-        async with self._turns.turn(alone=plan.known_bytes is None):
-            if step.digest in self._residents:
-                raise Bug(f"step {step.name!r} is loaded twice. This is a bug.")
-            missing = sorted(name for name, digest in step.calls.items() if digest not in self._residents)
-            if missing:
-                raise Bug(f"step {step.name!r} is loaded before {missing}, which it calls. This is a bug.")
-            if plan.known_bytes is None:
-                await self._sweeping.sweep()
-            resident, footprint = await self._workers.call(partial(self._loader.load, plan))
-            if was_cancelled.is_set():
-                await self._free(resident)
-            else:
-                resident.batch(self._workers, self._clock)
-                self._residents[step.digest] = resident
-                self._settling.follow(plan)
-            del resident
-            return footprint
+        return await self._loads.load(self._loader, step)
 
     async def unload(self, digest: StepDigest) -> None:
         """Wait for what still runs, free the step and give its memory back to the system."""
-        resident = self._residents.pop(digest, None)
-        if resident is None:
-            return
-        self._leaving[digest] = resident
-        try:
-            await self._workers.call(resident.finish)
-            if resident.outside_bytes():  # frees nothing in this process, and may take its time to end its own
-                await self._free(resident)
-                return
-            async with self._turns.turn(alone=False):  # what a measured load sees freed is missing in its footprint
-                await self._free(resident)
-        finally:
-            self._leaving.pop(digest, None)
-
-    async def _free(self, resident: Resident) -> None:
-        amount = max(resident.step.file_bytes, resident.step.predicted.on(CPU))
-        await self._workers.call(resident.close)
-        await self._sweeping.freed(amount)
+        await self._loads.unload(digest)
 
     async def infer(self, digest: StepDigest, request: InferenceRequest) -> InferenceResponse:
         """Check, wait for an instance, run on one thread. A cancelled request runs on, unheard."""
@@ -332,16 +279,3 @@ class EmbeddedEngine:
         )
         touch_runtime()
         self._overhead.begin()
-
-    async def _tidy(self) -> None:
-        """Give scratch memory back while nothing runs: malloc keeps it for the next request, but not for ever."""
-        tidied, skipped = 0, 0
-        while True:
-            await asyncio.sleep(_TIDY_INTERVAL_S)
-            begun, running = self._activity()
-            if begun == tidied:
-                continue
-            skipped += 1
-            if not running or skipped > _TIDY_WHEN_BUSY:
-                tidied, skipped = begun, 0
-                await self._workers.call(memory.release_free_memory)

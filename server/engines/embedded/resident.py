@@ -15,16 +15,16 @@ from server.domain.clock import Clock
 from server.domain.errors import DeviceFull, InferenceFailed, InvalidRequest, RoundhouseError, UnsupportedModel
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import CPU, Device, ModelSignature, Step, StepDigest
-from server.engines.embedded.batch_rules import rules_of
-from server.engines.embedded.checks import RequestCheck
-from server.engines.embedded.dynamic_batches import DynamicBatches, Outcome
-from server.engines.embedded.instances import Instances
+from server.engines.embedded.answers.remembered_answers import RememberedAnswers
+from server.engines.embedded.config.checks import RequestCheck
+from server.engines.embedded.config.reshaping import Reshape, input_reshapes, output_reshapes
 from server.engines.embedded.loaded_step import BatchingStep, LoadedStep, PackableStep
-from server.engines.embedded.pace import Pace, thread_seconds
-from server.engines.embedded.remembered_answers import RememberedAnswers
-from server.engines.embedded.reshaping import Reshape, input_reshapes, output_reshapes
-from server.engines.embedded.streaming import iterate
-from server.engines.embedded.workers import Workers
+from server.engines.embedded.running.batch_rules import rules_of
+from server.engines.embedded.running.dynamic_batches import DynamicBatches, Outcome
+from server.engines.embedded.running.instances import Instances
+from server.engines.embedded.running.pace import Pace, thread_seconds
+from server.engines.embedded.running.streaming import iterate
+from server.engines.embedded.running.workers import Workers
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from server.domain.errors import EngineLost, UnsupportedOperation
 from server.domain.inference import InferenceRequest, InferenceResponse
 from server.domain.model import Device, Footprint, Step, StepDigest
 from server.domain.payload import Framed, FramedAnswer
-from server.engines.triton.answers import answered, checked
-from server.engines.triton.errors import Refused, ServerGone, Subject, broken_model, infer_error
-from server.engines.triton.http_client import HttpClient
+from server.engines.triton.wire.answers import answered, checked
+from server.engines.triton.wire.errors import Refused, ServerGone, Subject, broken_model, infer_error
+from server.engines.triton.wire.http_client import HttpClient
 
 AnswerT = TypeVar("AnswerT")
 

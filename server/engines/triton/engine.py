@@ -15,18 +15,18 @@ from server.domain.payload import Framed, FramedAnswer
 from server.domain.sighting import Sighting
 from server.engines.load_turns import LoadTurns
 from server.engines.passing_bytes import guessed
-from server.engines.triton import memory
-from server.engines.triton.answers import answered, checked
 from server.engines.triton.borrowed import Whereabouts
-from server.engines.triton.discovery import discover
-from server.engines.triton.errors import Refused, ServerGone, Subject, broken_model, infer_error
-from server.engines.triton.flags import parse_extra
-from server.engines.triton.loading import Loading
+from server.engines.triton.loading import memory
+from server.engines.triton.loading.loading import Loading
+from server.engines.triton.loading.residents import Resident, Residents
 from server.engines.triton.options import TritonOptions
-from server.engines.triton.residents import Resident, Residents
-from server.engines.triton.runtime_folder import RuntimeFolder
+from server.engines.triton.process.discovery import discover
+from server.engines.triton.process.flags import parse_extra
+from server.engines.triton.process.runtime_folder import RuntimeFolder
+from server.engines.triton.process.supervisor import Supervisor, Timing
 from server.engines.triton.server_run import Launcher, ServerRun
-from server.engines.triton.supervisor import Supervisor, Timing
+from server.engines.triton.wire.answers import answered, checked
+from server.engines.triton.wire.errors import Refused, ServerGone, Subject, broken_model, infer_error
 
 AnswerT = TypeVar("AnswerT")
 

@@ -16,9 +16,9 @@ from typing import Final
 
 from server.domain.clock import SystemClock
 from server.domain.errors import RoundhouseError
-from server.engines.triton.discovery import installation_in
 from server.engines.triton.engine import TritonEngine
 from server.engines.triton.options import TritonOptions
+from server.engines.triton.process.discovery import installation_in
 
 WHEEL: Final = "nvidia-pytriton==0.7.0"
 

@@ -9,17 +9,17 @@ from typing import Final
 from server.domain.clock import Clock
 from server.domain.errors import EngineLost
 from server.engines.process_memory import own_bytes
-from server.engines.triton import backend_folder
-from server.engines.triton.discovery import Installation
-from server.engines.triton.flags import ServerFlags
-from server.engines.triton.grpc_client import GrpcClient
-from server.engines.triton.http_client import HttpClient
-from server.engines.triton.log_tail import LogTail
 from server.engines.triton.options import TritonOptions
-from server.engines.triton.ports import choose
-from server.engines.triton.process import ServerProcess
-from server.engines.triton.repository import StagedRepository
-from server.engines.triton.runtime_folder import RuntimeFolder
+from server.engines.triton.process.discovery import Installation
+from server.engines.triton.process.flags import ServerFlags
+from server.engines.triton.process.log_tail import LogTail
+from server.engines.triton.process.ports import choose
+from server.engines.triton.process.runtime_folder import RuntimeFolder
+from server.engines.triton.process.server_process import ServerProcess
+from server.engines.triton.repository import backend_folder
+from server.engines.triton.repository.staged import StagedRepository
+from server.engines.triton.wire.grpc_client import GrpcClient
+from server.engines.triton.wire.http_client import HttpClient
 
 _READY_POLL_S: Final = 0.02
 _LINES_TOLD: Final = 15

@@ -1,8 +1,8 @@
 """One pass over everybody who wants room: first come, first served, and nobody waits beside free room for long.
 
 Each pass starts from scratch: archives that drain for somebody are reprieved, then every claim, in order, takes what it
-needs from the pool (what is free plus what is on its way back) and lets victims go for what is missing. A claim that
-went away, or room that came from elsewhere, thus spares its victims without any bookkeeping. Victims are
+needs from the pool (what is free plus what is on its way back: `pool.py`) and lets victims go for what is missing. A
+claim that went away, or room that came from elsewhere, thus spares its victims without any bookkeeping. Victims are
 
 1. idle archives, least valuable first, those last that were loaded a moment ago (the churn guard), then
 2. the older content of the same name, which otherwise serves until the new content is there;
@@ -24,20 +24,19 @@ looked at in each pass, and others in the next.
 A group at its quota lets archives of its own go, by the same rules; who waits for that keeps no other group waiting.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from typing import Final
 
-from server.domain.model import StagedArchive, Step, StepDigest
-from server.residency.planning.candidates import Reach, candidates
-from server.residency.planning.house import MOST_CONSIDERED, House, Reasons
-from server.residency.planning.ledger import Room, add, fits, shortage
-from server.residency.planning.quotas import GroupRoom
+from server.domain.model import StagedArchive, StepDigest
+from server.residency.planning.candidates import Reach
+from server.residency.planning.house import House
+from server.residency.planning.ledger import Room, add, fits
+from server.residency.planning.pool import Pool
+from server.residency.planning.quotas import GroupRooms
 from server.residency.planning.records import ArchiveRecord, StepRecord
 from server.residency.planning.refusal import refuse, refused_as_too_large
 from server.residency.planning.states import ArchiveState
-from server.residency.planning.victims import choose
 
 MOST_SHORT: Final = 16
 """Claims that wait for room before a pass ends, and in each group with a quota those that wait for that."""
@@ -65,16 +64,9 @@ class Claims:
     def __init__(self, house: House) -> None:
         self._house = house
         self._inventory = house.inventory
-        self._drained_before = {record.archive.key for record in self._inventory.in_state(ArchiveState.DRAINING)}
-        for record in self._inventory.in_state(ArchiveState.DRAINING):
-            self._inventory.reprieve(record)
-        self._coming: set[StepDigest] = set(self._inventory.loose)
+        self._groups = GroupRooms(house)
+        self._pool = Pool(house, self._groups)
         self._free = self._inventory.ledger.free()
-        self._pool = self._inventory.ledger.free()
-        self._outlook = self._inventory.outlook()
-        """As it will be when what was decided until now has happened; the pool is what is free then."""
-        add(self._pool, self._outlook.go(self._inventory.loose.values()))
-        self._kept: set[StepDigest] = set()
         self._claimed: set[StepDigest] = set()
         self._beyond_reach: set[StepDigest] = set()
         loading = self._inventory.in_state(ArchiveState.LOADING)
@@ -84,9 +76,6 @@ class Claims:
         """Keys of those who came first and wait for room; nobody of them is patient."""
         self._waits_long = False
         """Whether any of them waits for leases to come back, or for loads to end."""
-        self._groups: dict[str, GroupRoom] = {}
-        self._group_claims: dict[str, dict[StepDigest, Step]] = {}
-        """By group: the steps of those who wait for the group's own room."""
         self._seen: set[str] = set()
         self._waiting = 0
         """How many were looked at and have to wait."""
@@ -112,7 +101,7 @@ class Claims:
         if waiting.is_cut:
             for archive in waiting.small_in_turn(max(self._free.values(), default=0), MOST_TRIED):
                 self._serve_small(archive)
-        return self._kept
+        return self._pool.kept
 
     def _serve(self, archive: StagedArchive) -> None:
         """Look at one claim, once."""
@@ -131,13 +120,13 @@ class Claims:
         if archive.key in self._seen or archive.key in self._inventory.archives:
             return
         group, is_urgent = self._house.terms.of(archive.name).group, self._house.waiting.is_urgent(archive.key)
-        need, own = self._inventory.need(archive), {step.digest for step in archive.steps}
+        need, own = self._inventory.sizes.need(archive), {step.digest for step in archive.steps}
         can_begin = fits(need, self._free) and not self._inventory.is_unloading(archive)
-        if not is_urgent or not can_begin or self._group_room(group) is not None:
+        if not is_urgent or not can_begin or self._groups.of(group) is not None:
             return
-        is_covered = fits(need, self._pool) and own.isdisjoint(self._beyond_reach)
+        is_covered = fits(need, self._pool.room) and own.isdisjoint(self._beyond_reach)
         if is_covered or self._may_pass(own):
-            add(self._pool, need, sign=-1)
+            self._pool.take(need)
             for key in () if is_covered else self._blocked:
                 self._house.waiting.passed(key)
             self._admit(archive)
@@ -148,26 +137,25 @@ class Claims:
 
     def _pay_back(self) -> None:
         """A measurement above its prediction overdrew a device: idle archives leave until it is within budget."""
-        over = shortage(self._pool, self._pool)
+        over = self._pool.short_of(self._pool.room)
         if over:
-            self._make_room(over, self._candidates(None, Reach.AT_REST), "over budget", "", is_partial=True)
+            self._pool.make_room(over, self._pool.candidates(None, Reach.AT_REST), "over budget", "", is_partial=True)
         for group in sorted(self._house.overdrawn):
-            limits = self._house.terms.limits(group, self._inventory.ledger.budgets)
-            room = GroupRoom(self._house, group, limits, {}) if limits is not None else None
+            room = self._groups.unclaimed(group)
             if room is None or not room.missing():
                 self._house.overdrawn.discard(group)
             else:
-                self._make_group_room(room, self._candidates(None, Reach.AT_REST, group), None)
+                self._pool.make_group_room(room, self._pool.candidates(None, Reach.AT_REST, group), None)
 
     def _retry(self, record: ArchiveRecord, step: StepRecord, extra: Room) -> None:
         """A step met an out of memory: load it again once `extra` is free, or as much of it as can be freed at all."""
-        add(self._pool, extra, sign=-1)
-        short = shortage(self._pool, extra)
+        self._pool.take(extra)
+        short = self._pool.short_of(extra)
         if short:
-            others = self._candidates(record.archive, Reach.FIRST)
-            self._make_room(short, others, "out of memory", record.archive.name, is_partial=True)
-        lacking = shortage(self._pool, extra)
-        add(self._pool, lacking)
+            others = self._pool.candidates(record.archive, Reach.FIRST)
+            self._pool.make_room(short, others, "out of memory", record.archive.name, is_partial=True)
+        lacking = self._pool.short_of(extra)
+        self._pool.give_back(lacking)
         reachable = {device: amount - lacking.get(device, 0) for device, amount in extra.items()}
         need = {device: amount for device, amount in reachable.items() if amount > 0}
         if fits(need, self._free):
@@ -180,45 +168,47 @@ class Claims:
     def _has_group_room(self, archive: StagedArchive) -> bool:
         """Whether its group may take the archive now; if not, make room inside the group. Groups differ: no order."""
         group = self._house.terms.of(archive.name).group
-        room = self._group_room(group)
+        room = self._groups.of(group)
         if room is None:
             return True
         lack, is_urgent = room.missing(archive), self._house.waiting.is_urgent(archive.key)
-        is_first = is_urgent and group not in self._group_claims
+        is_first = is_urgent and group not in self._groups.claims
         if lack and (is_first or self._slots > 0):
             reach = Reach.FIRST if is_first else Reach.AT_REST if is_urgent else Reach.PATIENT
-            self._make_group_room(room, self._candidates(archive, reach, group), archive)
+            self._pool.make_group_room(room, self._pool.candidates(archive, reach, group), archive)
         still_lacking = room.missing(archive)
         if not still_lacking and room.has_room_now(archive):
             return True
         if still_lacking and is_first and not room.is_moving:  # the rest is pinned
             device = min(still_lacking)
-            refuse(self._house, archive, device, self._inventory.total(archive).get(device, 0), room.limits, group)
+            needed = self._inventory.sizes.total(archive).get(device, 0)
+            refuse(self._house, archive, device, needed, room.limits, group)
             return False
         self._group_waiting[group] = self._group_waiting.get(group, 0) + 1
         if is_urgent:
-            self._group_claims.setdefault(group, {}).update({step.digest: step for step in archive.steps})
+            self._groups.claim(group, archive)
         return False
 
     def _claim(self, archive: StagedArchive) -> None:
         is_urgent = self._house.waiting.is_urgent(archive.key)
         is_first = is_urgent and not self._blocked
         own = {step.digest for step in archive.steps}
-        need = self._inventory.need(archive, self._coming, self._claimed, self._outlook)  # shared claims count once
-        self._coming -= own
-        add(self._pool, need, sign=-1)
-        short = shortage(self._pool, need)
+        pool = self._pool
+        need = self._inventory.sizes.need(archive, pool.coming, self._claimed, pool.outlook)  # shared claims count once
+        pool.coming -= own
+        pool.take(need)
+        short = pool.short_of(need)
         if short and (is_first or self._slots > 0):
             reach = Reach.FIRST if is_first else Reach.AT_REST if is_urgent else Reach.PATIENT
-            self._make_room(short, self._candidates(archive, reach), "room", archive.name, keep=own)
-        is_covered = not shortage(self._pool, need) and own.isdisjoint(self._beyond_reach)
-        can_begin = fits(self._inventory.need(archive), self._free) and not self._inventory.is_unloading(archive)
+            pool.make_room(short, pool.candidates(archive, reach), "room", archive.name, keep=own)
+        is_covered = not pool.short_of(need) and own.isdisjoint(self._beyond_reach)
+        can_begin = fits(self._inventory.sizes.need(archive), self._free) and not self._inventory.is_unloading(archive)
         if is_covered and can_begin:
             self._admit(archive)
         elif is_first and not is_covered and self._is_quiet and own.issuperset(self._inventory.loose):
-            add(self._pool, need)
-            self._inventory.withdraw(archive, self._outlook)
-            total = self._inventory.total(archive)
+            pool.give_back(need)
+            self._inventory.sizes.withdraw(archive, pool.outlook)
+            total = self._inventory.sizes.total(archive)
             refuse(self._house, archive, min(short), total[min(short)])  # the rest is pinned
         elif is_urgent and can_begin and self._may_pass(own):
             for key in self._blocked:
@@ -247,89 +237,16 @@ class Claims:
             self._blocked.append(key)
             self._waits_long = self._waits_long or not is_covered or self._inventory.is_any(ArchiveState.DRAINING)
         if is_first or is_covered:
-            self._kept |= set(own)
+            self._pool.kept |= set(own)
         else:  # what it shares with those who leave has to make room for those before it
             present, loose = self._inventory.steps, self._inventory.loose
             self._beyond_reach |= {each for each in own if each not in present or each in loose}
 
     def _admit(self, archive: StagedArchive) -> None:
-        add(self._free, self._inventory.need(archive), sign=-1)
+        add(self._free, self._inventory.sizes.need(archive), sign=-1)
         self._house.waiting.board(archive.key)
         terms = self._house.terms.of(archive.name)
         self._inventory.admit(archive, self._house.at).terms = terms
-        self._groups.pop(terms.group, None)
+        self._groups.changed(terms.group)
         self._slots -= 1
         self._is_quiet = False
-
-    def _candidates(
-        self, archive: StagedArchive | None, reach: Reach, group: str | None = None
-    ) -> Iterator[ArchiveRecord]:
-        return candidates(self._house, archive, reach, self._drained_before, group)
-
-    def _group_room(self, group: str) -> GroupRoom | None:
-        """What the group may still take; `None` where it has no quota."""
-        if group not in self._groups:
-            limits = self._house.terms.limits(group, self._inventory.ledger.budgets)
-            if limits is None:
-                return None
-            self._groups[group] = GroupRoom(self._house, group, limits, self._group_claims.get(group, {}))
-        return self._groups[group]
-
-    def _make_group_room(
-        self, room: GroupRoom, candidates: Iterator[ArchiveRecord], archive: StagedArchive | None
-    ) -> None:
-        """Let archives of the group itself go, for one of them, or (`None`) until it is within its quota."""
-        considered: list[ArchiveRecord] = []
-        lack = room.missing(archive)
-        victims = room.choose(archive, _noting(candidates, considered), is_partial=archive is None)
-        keep = {step.digest for step in archive.steps} if archive is not None else set()
-        for_whom = archive.name if archive is not None else ""
-        self._let_go(victims, considered, "quota", for_whom, lack, self._kept | keep)
-
-    def _make_room(
-        self,
-        short: Room,
-        candidates: Iterator[ArchiveRecord],
-        reason: str,
-        for_whom: str,
-        keep: Collection[StepDigest] = (),
-        *,
-        is_partial: bool = False,
-    ) -> None:
-        """Let victims go: idle ones at once, leased ones as soon as their leases are back."""
-        kept = self._kept | set(keep)
-        considered: list[ArchiveRecord] = []
-        noted = _noting(candidates, considered)
-        victims = choose(self._inventory, short, noted, kept, self._outlook, is_partial=is_partial)
-        considered += islice(candidates, max(0, MOST_CONSIDERED - len(considered))) if victims else ()
-        self._let_go(victims, considered, reason, for_whom, short, kept)
-
-    def _let_go(
-        self,
-        victims: Sequence[ArchiveRecord],
-        considered: Sequence[ArchiveRecord],
-        reason: str,
-        for_whom: str,
-        short: Room,
-        kept: Collection[StepDigest],
-    ) -> None:
-        if not victims:
-            return
-        reasons = Reasons(for_whom, short, self._house.consider(considered, victims))
-        before = set(self._inventory.loose)
-        for victim in victims:
-            self._groups.pop(victim.terms.group, None)
-            if victim.leases:
-                self._inventory.drain(victim, f"{reason} for {for_whom}")
-            else:
-                self._house.let_go(victim, reason, reasons)
-        freed = [step for digest, step in self._inventory.loose.items() if digest not in before.union(kept)]
-        add(self._pool, self._outlook.go(freed))
-        self._coming |= {step.step.digest for step in freed}
-
-
-def _noting(records: Iterator[ArchiveRecord], noted: list[ArchiveRecord]) -> Iterator[ArchiveRecord]:
-    """The records, remembering those that were looked at."""
-    for record in records:
-        noted.append(record)
-        yield record

@@ -31,7 +31,7 @@ def has_spare_room(house: House, archive: StagedArchive) -> bool:
     is_known = inventory.named(archive.name) or house.failures.recall(archive.key, house.at) is not None
     if is_closed or is_busy or is_known or house.terms.limits(house.terms.of(archive.name).group, budgets) is not None:
         return False
-    need = {device: int(amount * MARGIN) for device, amount in inventory.need(archive).items()}
+    need = {device: int(amount * MARGIN) for device, amount in inventory.sizes.need(archive).items()}
     return fits(need, inventory.ledger.free())
 
 

@@ -12,11 +12,12 @@ from server.residency.options import ResidencyOptions
 from server.residency.planning.decisions import Considered, Decision, Decisions
 from server.residency.planning.events import Arrived, Broke, Command, Departed, Gone, Grant, Refuse, TicketId, WaiterId
 from server.residency.planning.failures import FailureMemory
-from server.residency.planning.inventory import Inventory, Predict
+from server.residency.planning.inventory import Inventory
 from server.residency.planning.last_names import LastNames
 from server.residency.planning.ledger import Room
 from server.residency.planning.policies.table import POLICIES
 from server.residency.planning.records import ArchiveRecord, StepRecord
+from server.residency.planning.sizes import Predict
 from server.residency.planning.states import ArchiveState, RenewalPhase, StepState
 from server.residency.planning.terms import TermsBook
 from server.residency.planning.waiting import WaitingRoom
@@ -35,7 +36,7 @@ class House:
         self.policy = POLICIES[options.policy]()
         self.pins: set[str] = set()
         self.terms = TermsBook(replace(options.tariff, time_to_live_s=options.time_to_live_s))
-        self.waiting = WaitingRoom(self.inventory.is_held, self._quota_group_of, self.inventory.largest_share)
+        self.waiting = WaitingRoom(self.inventory.is_held, self._quota_group_of, self.inventory.sizes.largest_share)
         self.inventory.on_held = self.waiting.held
         self.overdrawn: set[str] = set()
         """Groups that a measurement may have brought over their quota."""

@@ -3,17 +3,14 @@
 Keeps references, charges and indexes consistent with each other; it never decides who comes or goes.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping
 
 from server.domain.model import Device, Footprint, StagedArchive, Step, StepDigest
 from server.residency.planning.ledger import Ledger, Room, add
 from server.residency.planning.outlook import Outlook
 from server.residency.planning.records import ArchiveRecord, StepRecord
+from server.residency.planning.sizes import Predict, Sizes, distinct
 from server.residency.planning.states import ArchiveMove, ArchiveState, StepMove, StepState
-
-Predict: TypeAlias = Callable[[Step], Footprint]
-"""What a step will take on each device. Pure, and quick."""
 
 
 class Inventory:
@@ -21,8 +18,8 @@ class Inventory:
 
     def __init__(self, budgets: Mapping[Device, int], predict: Predict) -> None:
         self.ledger = Ledger(budgets)
-        self.predict = predict
         self.steps: dict[StepDigest, StepRecord] = {}
+        self.sizes = Sizes(self.ledger, predict, self.steps)
         self.archives: dict[str, ArchiveRecord] = {}
         self.leasable: dict[str, ArchiveRecord] = {}
         """By archive name: the one content that gives new leases."""
@@ -49,46 +46,6 @@ class Inventory:
     def outlook(self) -> Outlook:
         """What comes and goes from here on, in the hands of the asker."""
         return Outlook(self.ledger)
-
-    def need(
-        self,
-        archive: StagedArchive,
-        besides: Collection[StepDigest] = (),
-        but: Collection[StepDigest] = (),
-        outlook: Outlook | None = None,
-    ) -> Room:
-        """Bytes that the archive's absent steps will be charged with; those in `besides` too, those in `but` not.
-
-        In the `outlook`, where one is given, the archive has come then.
-        """
-        return (outlook or self.outlook()).come(
-            {
-                step.digest: self._footprint(step)
-                for step in _distinct(archive)
-                if (step.digest not in self.steps or step.digest in besides) and step.digest not in but
-            }
-        )
-
-    def withdraw(self, archive: StagedArchive, outlook: Outlook) -> None:
-        """The archive, for which there was a `need` in the outlook, does not come after all."""
-        outlook.forget({each.digest: self.predict(each) for each in archive.steps if each.digest not in self.steps})
-
-    def total(self, archive: StagedArchive) -> Room:
-        """Bytes that the whole archive takes. The extra charge of a second try after an out of memory is left out."""
-        return Outlook(Ledger(self.ledger.budgets)).come(
-            {
-                step.digest: self.predict(step) if self._is_second_try(step) else self._footprint(step)
-                for step in _distinct(archive)
-            }
-        )
-
-    def largest_share(self, step: Step) -> int:
-        """Bytes that the step takes on the device with a budget where it takes most."""
-        return max(self.ledger.budgeted([self._footprint(step)]).values(), default=0)
-
-    def charge_of(self, steps: Iterable[StepRecord]) -> Room:
-        """Bytes that present steps are charged with, each for itself: weight files that they share count for each."""
-        return self.ledger.budgeted(self.ledger.charge_of(each.step.digest) for each in steps)
 
     def named(self, name: str) -> list[ArchiveRecord]:
         """Every content of this archive that is in memory, coming or going."""
@@ -147,7 +104,7 @@ class Inventory:
 
     def admit(self, archive: StagedArchive, at: float) -> ArchiveRecord:
         """Charge what is missing, and hold every step of the archive."""
-        steps = tuple(self.steps.get(step.digest) or self._reserve(step) for step in _distinct(archive))
+        steps = tuple(self.steps.get(step.digest) or self._reserve(step) for step in distinct(archive))
         self.admissions += 1
         record = ArchiveRecord(archive, steps, at, self.admissions)
         record.is_shared = all(step.state is StepState.RESIDENT for step in steps)
@@ -270,18 +227,11 @@ class Inventory:
         self._by_state[record.state][record.archive.key] = record
         self.may_complete = self.may_complete or record.state is ArchiveState.LOADING
 
-    def _footprint(self, step: Step) -> Footprint:
-        return self.ledger.charge_of(step.digest) if step.digest in self.steps else self.predict(step)
-
-    def _is_second_try(self, step: Step) -> bool:
-        record = self.steps.get(step.digest)
-        return record is not None and record.out_of_memory > 0
-
     def _reserve(self, step: Step) -> StepRecord:
         record = StepRecord(step)
         self.steps[step.digest] = record
         self.loose[step.digest] = record
-        self.ledger.charge(step.digest, self.predict(step))
+        self.ledger.charge(step.digest, self.sizes.predict(step))
         for callee in step.calls.values():
             self._callers.setdefault(callee, set()).add(step.digest)
         self.changes += 1
@@ -334,8 +284,3 @@ class Inventory:
                 self._sharing_changed(step)
             if step.holders == 0:
                 self.loose[step.step.digest] = step
-
-
-def _distinct(archive: StagedArchive) -> Iterable[Step]:
-    """The archive's steps, callees first, without repetitions of equal content."""
-    return {step.digest: step for step in archive.steps}.values()

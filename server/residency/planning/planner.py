@@ -28,27 +28,26 @@ An archive (one content of one name; `key` = name@version):
 
 While the engine is renewed (`renewal.py`) all that stays drains, and goes back to loading once it is new (recall).
 
-The moves are the tables in `states.py`; a move that is not in them is a Bug. Waiters are in `waiting.py`, who gets room
-and who has to leave for it in `claims.py`.
+The moves are the tables in `states.py`; a move that is not in them is a Bug. What the engine made of its orders is in
+`outcomes.py`, waiters are in `waiting.py`, who gets room and who has to leave for it in `claims.py`.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from server.domain.errors import DeviceFull, EngineLost, NotLoaded, NotReady, RoundhouseError
+from server.domain.errors import NotLoaded, NotReady, RoundhouseError
 from server.domain.model import Device, StagedArchive, StepDigest
 from server.residency.options import ResidencyOptions
-from server.residency.planning import disk_room, foreseen, lent, renewal, wishes
+from server.residency.planning import disk_room, foreseen, lent, outcomes, renewal, wishes
 from server.residency.planning import events as e
 from server.residency.planning.claims import settle_claims
 from server.residency.planning.house import House
-from server.residency.planning.inventory import Predict
 from server.residency.planning.ledger import fits
-from server.residency.planning.records import RUN_WEIGHT, ArchiveRecord, StepRecord
+from server.residency.planning.records import RUN_WEIGHT, ArchiveRecord
 from server.residency.planning.refusal import refused_as_too_large
+from server.residency.planning.sizes import Predict
 from server.residency.planning.states import ArchiveState, StepMove, StepState
 
-LOST_WHILE_LOADING: Final = "the engine died while it loaded this archive"
 ANY_MOMENT: Final = 1.0
 """Seconds after which to ask again when nothing better is known."""
 
@@ -149,69 +148,12 @@ class Planner:
         """Whether there is room for it now."""
         free = self._inventory.ledger.free()
         is_small = self._waiting.small.size(archive.key) <= max(free.values(), default=0)
-        return is_small and fits(self._inventory.need(archive), free)
+        return is_small and fits(self._inventory.sizes.need(archive), free)
 
     def _gave_up(self, event: e.GaveUp) -> None:
         key = self._waiting.leave(event.waiter)
         if key is not None:
             wishes.unwanted(self.house, key)
-
-    def _step_loaded(self, event: e.StepLoaded) -> None:
-        step = self._inventory.steps[event.digest]
-        if not step.is_void:
-            step.is_from_host = event.is_from_host
-            self._inventory.measure(step, event.measured, event.at)
-            if self.house.terms.tariff.groups:
-                self.house.overdrawn.update(record.terms.group for record in self._inventory.sharers(step))
-            return
-        step.is_void = False  # loaded, then lost before we heard of it, or the other way round: start afresh
-        self._count_loss(step, EngineLost(LOST_WHILE_LOADING))
-        self._inventory.move(step, StepMove.UNLOAD)
-        self.house.commands.append(e.Unload(event.digest, step.last_holder))
-
-    def _step_failed(self, event: e.StepFailed) -> None:
-        step = self._inventory.steps[event.digest]
-        if step.is_void:  # it failed because the engine, or what the step calls, was gone: no fault of the content
-            self._step_lost(e.StepLost(event.at, event.digest, EngineLost(LOST_WHILE_LOADING)))
-            return
-        self.house.fail_sharers(step, lambda _: event.error)
-        self._inventory.move(step, StepMove.FREE)
-
-    def _step_out_of_memory(self, event: e.StepOutOfMemory) -> None:
-        step = self._inventory.steps[event.digest]
-        if step.is_void:
-            self._step_lost(e.StepLost(event.at, event.digest, EngineLost(LOST_WHILE_LOADING)))
-            return
-        step.out_of_memory += 1
-        is_awaited = any(self._waiting.is_awaited(key) for key in step.references)
-        if step.out_of_memory > 1 or not is_awaited:
-            self.house.fail_sharers(step, lambda record: self._does_not_fit(record, step, event.said))
-            self._inventory.move(step, StepMove.FREE)
-        else:
-            self._inventory.stall(step)
-
-    def _step_lost(self, event: e.StepLost) -> None:
-        step = self._inventory.steps[event.digest]
-        step.is_void = False
-        self._count_loss(step, event.error)
-        self._inventory.move(step, StepMove.RETRY if step.holders else StepMove.FREE)
-
-    def _step_unloaded(self, event: e.StepUnloaded) -> None:
-        step = self._inventory.steps[event.digest]
-        self._inventory.move(step, StepMove.RETRY if step.holders else StepMove.FREE)
-
-    def _engine_died(self, event: e.EngineDied) -> None:
-        known = [self._inventory.steps[digest] for digest in event.digests if digest in self._inventory.steps]
-        lost = [step for step in known if step.state is StepState.RESIDENT]
-        for step in self._inventory.in_flight():
-            if not set(event.digests).isdisjoint([step.step.digest, *step.step.calls.values()]):
-                step.is_void = True
-        for key in sorted({key for step in lost for key in step.references}):
-            record = self._inventory.archives[key]
-            if record.state is not ArchiveState.LOADING:
-                self.house.let_go(record, "lost with its engine")
-        for step in lost:
-            self._inventory.move(step, StepMove.RETRY if step.holders else StepMove.FREE)
 
     def _deleted(self, event: e.Deleted) -> None:
         self._retire(event.name, "deleted from the store")
@@ -235,17 +177,6 @@ class Planner:
         """Nothing but what settling does."""
 
     # What several rules share
-
-    def _count_loss(self, step: StepRecord, error: RoundhouseError) -> None:
-        step.losses += 1
-        if step.losses > self.house.options.lost_retries:
-            self.house.fail_sharers(step, lambda _: error)
-
-    def _does_not_fit(self, record: ArchiveRecord, step: StepRecord, said: str) -> DeviceFull:
-        charges = self._inventory.charge_of([step])
-        device = min(charges, default="")
-        budget = self._inventory.ledger.budgets.get(device, 0)
-        return DeviceFull(record.archive.name, device, charges.get(device, 0), budget, said)
 
     def _retire(self, name: str, why: str) -> None:
         for record in self._inventory.named(name):
@@ -326,18 +257,12 @@ def _of_house(rule: Callable[[House, Any], None]) -> Callable[[Planner, Any], No
     return lambda planner, event: rule(planner.house, event)
 
 
-HOUSE_RULES: Final = {**renewal.RULES, **wishes.RULES, **foreseen.RULES, **disk_room.RULES}
+HOUSE_RULES: Final = {**outcomes.RULES, **renewal.RULES, **wishes.RULES, **foreseen.RULES, **disk_room.RULES}
 """Rules in files of their own, which need the house alone."""
 RULES: Final[Mapping[type[Any], Callable[[Planner, Any], None]]] = {
     e.Wanted: Planner._wanted,
     e.GaveUp: Planner._gave_up,
     e.Idle: Planner._settled_by_itself,
-    e.StepLoaded: Planner._step_loaded,
-    e.StepFailed: Planner._step_failed,
-    e.StepOutOfMemory: Planner._step_out_of_memory,
-    e.StepLost: Planner._step_lost,
-    e.StepUnloaded: Planner._step_unloaded,
-    e.EngineDied: Planner._engine_died,
     e.Deleted: Planner._deleted,
     e.Unwanted: Planner._unwanted,
     e.Closed: Planner._closed,

@@ -82,12 +82,43 @@ class GroupRoom:
         footprints: dict[StepDigest, Footprint] = {digest: ledger.charge_of(digest) for digest in present}
         for step in coming:
             if step.digest not in footprints:
-                is_there = step.digest in self._inventory.steps
-                footprints[step.digest] = ledger.charge_of(step.digest) if is_there else self._inventory.predict(step)
+                footprints[step.digest] = self._inventory.sizes.footprint(step)
         total = Outlook(Ledger(self.limits)).come(footprints)
         return {
             device: amount - self.limits[device] for device, amount in total.items() if amount > self.limits[device]
         }
+
+
+class GroupRooms:
+    """The rooms of all groups during one pass, each kept until something changes in the group."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._rooms: dict[str, GroupRoom] = {}
+        self.claims: dict[str, dict[StepDigest, Step]] = {}
+        """By group: the steps of those who wait for the group's own room."""
+
+    def of(self, group: str) -> GroupRoom | None:
+        """What the group may still take; `None` where it has no quota."""
+        if group not in self._rooms:
+            limits = self._house.terms.limits(group, self._house.inventory.ledger.budgets)
+            if limits is None:
+                return None
+            self._rooms[group] = GroupRoom(self._house, group, limits, self.claims.get(group, {}))
+        return self._rooms[group]
+
+    def unclaimed(self, group: str) -> GroupRoom | None:
+        """The same, as if nobody of the group waited."""
+        limits = self._house.terms.limits(group, self._house.inventory.ledger.budgets)
+        return GroupRoom(self._house, group, limits, {}) if limits is not None else None
+
+    def claim(self, group: str, archive: StagedArchive) -> None:
+        """The archive waits, first of its group or behind the first."""
+        self.claims.setdefault(group, {}).update({step.digest: step for step in archive.steps})
+
+    def changed(self, group: str) -> None:
+        """An archive of the group came or left."""
+        self._rooms.pop(group, None)
 
 
 def over_quota(limits: Mapping[Device, int], total: Room) -> Device | None:

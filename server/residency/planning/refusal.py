@@ -9,7 +9,7 @@ from server.residency.planning.quotas import over_quota
 
 def refused_as_too_large(house: House, archive: StagedArchive) -> bool:
     """Refuse what is larger than a device's budget, or alone larger than its group's quota. Returns whether it was."""
-    total, budgets = house.inventory.total(archive), house.inventory.ledger.budgets
+    total, budgets = house.inventory.sizes.total(archive), house.inventory.ledger.budgets
     over = over_quota(budgets, total)
     if over is not None:
         refuse(house, archive, over, total[over])

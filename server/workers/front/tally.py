@@ -1,4 +1,4 @@
-"""What a worker did, added up until its next report: a structural `serving.dispatcher.InvocationLog` per lease."""
+"""What a worker did, added up until its next report: a structural `serving.ports.InvocationLog` per lease."""
 
 from collections.abc import Sequence
 

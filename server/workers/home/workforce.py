@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from server.domain.clock import Clock
-from server.engines.triton.backoff import Backoff
+from server.engines.triton.process.backoff import Backoff
 from server.workers.channel import Channel
 from server.workers.home.desk import TICK_S, Counter, Desk
 from server.workers.words import Leave, Ready, Welcome

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from server.codecs import compression
+from server.codecs.http import compression
 from server.domain.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 TEXT = b"roundhouse " * 5000

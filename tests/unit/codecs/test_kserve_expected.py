@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.codecs.kserve_expected import Tables, expected
-from server.codecs.kserve_request import _checked_shape, _shape, check_shape
+from server.codecs.kserve.kserve_expected import Tables, expected
+from server.codecs.kserve.kserve_request import _checked_shape, _shape, check_shape
 from server.domain.errors import InvalidRequest
 from tests.unit.codecs.codec_archives import archive, ask, document
 

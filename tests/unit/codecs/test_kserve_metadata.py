@@ -2,7 +2,7 @@
 
 import json
 
-from server.codecs import kserve_metadata
+from server.codecs.kserve import kserve_metadata
 from tests.unit.codecs.codec_archives import archive
 
 TARGET = archive([("INPUT0", "BYTES", (1,), True)], [("OUTPUT0", "FP32", (384,))], 32, name="team/minilm.tar.gz")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.codecs.kserve_passing import MOST_HEAD_BYTES, passing
+from server.codecs.kserve.kserve_passing import MOST_HEAD_BYTES, passing
 from server.domain.errors import InferenceFailed
 from server.domain.inference import NUMPY_BY_DATATYPE, InferenceResponse, Tensor
 from server.domain.payload import FramedAnswer, Payload

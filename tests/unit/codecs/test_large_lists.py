@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.codecs import kserve_request, large_lists
+from server.codecs.kserve import kserve_request
+from server.codecs.number_lists import large_lists
 from server.domain.errors import InvalidRequest
 from tests.unit.codecs.codec_archives import archive, ask, document, echo
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from server.codecs import media_type, negotiation
-from server.codecs.negotiation import Form
+from server.codecs.http import media_type, negotiation
+from server.codecs.http.negotiation import Form
 from server.domain.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType
 from tests.unit.codecs.codec_archives import SAGEMAKER, archive, ask, document, echo, tensor, written
 

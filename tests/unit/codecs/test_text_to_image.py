@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from server.codecs import multipart, pictures
-from server.codecs.media_type import parse
+from server.codecs.http import multipart
+from server.codecs.http.media_type import parse
+from server.codecs.images import pictures
 from server.codecs.registry import decode
 from server.domain.errors import ClientError, InvalidRequest, NotAcceptable, UnsupportedMediaType
 from server.domain.inference import InferenceResponse, Tensor

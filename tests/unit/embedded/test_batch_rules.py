@@ -5,7 +5,7 @@ import pytest
 
 from server.archive.model_config import parse
 from server.domain.inference import InferenceRequest, Tensor
-from server.engines.embedded.batch_rules import BatchRules, rules_of
+from server.engines.embedded.running.batch_rules import BatchRules, rules_of
 
 
 def request(**shapes):

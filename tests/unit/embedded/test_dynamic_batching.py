@@ -11,11 +11,11 @@ import pytest
 from server.domain.clock import SystemClock
 from server.domain.errors import InferenceFailed, InvalidRequest
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
-from server.engines.embedded.batch_rules import BatchRules
-from server.engines.embedded.dynamic_batches import DynamicBatches
 from server.engines.embedded.engine import EmbeddedEngine
-from server.engines.embedded.instances import Instances
-from server.engines.embedded.workers import Workers
+from server.engines.embedded.running.batch_rules import BatchRules
+from server.engines.embedded.running.dynamic_batches import DynamicBatches
+from server.engines.embedded.running.instances import Instances
+from server.engines.embedded.running.workers import Workers
 from tests.fakes import repositories
 
 SOURCE = """

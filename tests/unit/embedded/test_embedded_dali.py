@@ -14,7 +14,7 @@ from server.domain.errors import DeviceFull, InvalidArchive, InvalidRequest, Loa
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
 from server.engines.dali_pipeline import DaliPipeline
 from server.engines.embedded.backends.dali import DaliBackend, DaliStep, device_index
-from server.engines.embedded.devices import Hardware
+from server.engines.embedded.config.devices import Hardware
 from server.engines.embedded.engine import EmbeddedEngine
 from tests.fakes import dali_repositories, repositories
 
@@ -178,7 +178,7 @@ def test_without_the_package_the_extra_is_named():
     code = (
         "import sys; sys.modules['nvidia.dali'] = None\n"
         "from server.engines.embedded.backends.dali import DaliBackend\n"
-        "from server.engines.embedded.devices import Hardware\n"
+        "from server.engines.embedded.config.devices import Hardware\n"
         "from server.domain.errors import UnsupportedModel\n"
         "try: DaliBackend(Hardware()).prepare()\n"
         "except UnsupportedModel as error: print(error)\n"

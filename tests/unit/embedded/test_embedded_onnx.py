@@ -7,8 +7,8 @@ import pytest
 
 from server.domain.errors import InvalidArchive, InvalidRequest, LoadFailed, UnsupportedModel
 from server.domain.inference import NUMPY_BY_DATATYPE, InferenceRequest, Tensor
-from server.engines.embedded import memory
 from server.engines.embedded.engine import EmbeddedEngine
+from server.engines.embedded.memory import host_memory
 from tests.fakes import repositories
 
 MB = 1 << 20
@@ -172,24 +172,24 @@ async def test_footprints_are_what_the_process_gains_and_unloading_gives_it_back
     roots = [
         repositories.onnx_linear(tmp_path / f"m{i}", ballast_bytes=24 * MB, is_external=i % 2 == 0) for i in range(4)
     ]
-    memory.collect_and_release()
-    before = memory.anonymous_bytes()
+    host_memory.collect_and_release()
+    before = host_memory.anonymous_bytes()
     loaded = [await load(engine, root) for root in roots]
     charged = sum(footprint.on("cpu") for _, footprint in loaded)
-    gained = memory.anonymous_bytes() - before
+    gained = host_memory.anonymous_bytes() - before
     assert gained == pytest.approx(charged, rel=0.15)
     for step, _ in loaded:
         await engine.unload(step.digest)
     gc.collect()
-    assert memory.anonymous_bytes() - before < 10 * MB
+    assert host_memory.anonymous_bytes() - before < 10 * MB
 
 
 async def test_a_failed_load_leaves_no_memory_behind(engine, tmp_path):
     root = repositories.onnx_linear(tmp_path / "m", ballast_bytes=24 * MB)
     (step,) = repositories.staged_steps(root)
     broken(root, 'name: "OUTPUT0"', 'name: "OUT"')
-    before = memory.anonymous_bytes()
+    before = host_memory.anonymous_bytes()
     with pytest.raises(InvalidArchive) as remembered:
         await engine.load(step)
-    assert memory.anonymous_bytes() - before < 10 * MB
+    assert host_memory.anonymous_bytes() - before < 10 * MB
     assert remembered.value is not None

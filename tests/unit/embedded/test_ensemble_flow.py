@@ -8,8 +8,8 @@ import pytest
 
 from server.domain.errors import DeviceFull, InferenceFailed, InvalidRequest
 from server.domain.model import Step, StepDigest
-from server.engines.embedded.ensemble import EnsembleBackend
-from server.engines.embedded.workers import Workers
+from server.engines.embedded.backends.ensemble import EnsembleBackend
+from server.engines.embedded.running.workers import Workers
 from tests.unit.embedded.arithmetic import Callees, ensemble, request, signature, values
 
 

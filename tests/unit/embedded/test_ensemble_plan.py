@@ -3,7 +3,7 @@
 import pytest
 
 from server.domain.errors import InvalidArchive
-from server.engines.embedded.ensemble_plan import plan
+from server.engines.embedded.backends.ensemble_plan import plan
 from tests.unit.embedded.arithmetic import Callees, ensemble, signature
 
 PLUS = signature()

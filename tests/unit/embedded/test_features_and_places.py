@@ -4,9 +4,9 @@ import pytest
 
 from server.archive.model_config import parse
 from server.domain.errors import InvalidArchive, UnsupportedModel
-from server.engines.embedded.devices import Hardware, place
-from server.engines.embedded.features import require_supported
-from server.engines.embedded.versions import model_file, version_folder
+from server.engines.embedded.config.devices import Hardware, place
+from server.engines.embedded.config.features import require_supported
+from server.engines.embedded.config.versions import model_file, version_folder
 
 BACKENDS = {"onnxruntime": None, "python": None, "ensemble": None}
 ONNX = 'name: "m" backend: "onnxruntime" '

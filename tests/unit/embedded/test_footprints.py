@@ -7,8 +7,8 @@ import pytest
 
 from server.archive.model_config import parse
 from server.domain.model import NOTHING, Footprint, ModelSignature, Step, StepDigest
-from server.engines.embedded import memory
-from server.engines.embedded.footprint import measured, predicted
+from server.engines.embedded.memory import host_memory
+from server.engines.embedded.memory.footprint import measured, predicted
 
 MB = 1 << 20
 
@@ -58,13 +58,13 @@ def test_nothing_is_free(file_bytes, charged):
 
 
 def test_anonymous_memory_is_seen_and_its_return_too():
-    before = memory.anonymous_bytes()
+    before = host_memory.anonymous_bytes()
     with mmap.mmap(-1, 32 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
         block.write(b"x" * (32 * MB))
-        held = memory.anonymous_bytes() - before
+        held = host_memory.anonymous_bytes() - before
     assert 32 * MB <= held < 40 * MB
-    memory.collect_and_release()
-    assert memory.anonymous_bytes() - before < 8 * MB
+    host_memory.collect_and_release()
+    assert host_memory.anonymous_bytes() - before < 8 * MB
 
 
 def test_mapped_files_of_a_step_are_counted_and_read_in(tmp_path):
@@ -72,6 +72,6 @@ def test_mapped_files_of_a_step_are_counted_and_read_in(tmp_path):
     path = tmp_path / "step" / "weights"
     path.write_bytes(b"w" * (4 * MB))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
-        assert memory.map_in(tmp_path / "step") == 4 * MB
-        assert memory.map_in(tmp_path / "other") == 0
-    assert memory.map_in(tmp_path / "step") == 0
+        assert host_memory.map_in(tmp_path / "step") == 4 * MB
+        assert host_memory.map_in(tmp_path / "other") == 0
+    assert host_memory.map_in(tmp_path / "step") == 0

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from server.archive.model_config import parse
-from server.engines.embedded.instances import Instances, count_instances, executions_at_once
+from server.engines.embedded.running.instances import Instances, count_instances, executions_at_once
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from server.engines.embedded import memory
 from server.engines.embedded.engine import EmbeddedEngine
-from server.engines.embedded.load_peak import LoadPeaks
+from server.engines.embedded.memory import host_memory
+from server.engines.embedded.memory.load_peak import LoadPeaks
 from tests.fakes import repositories
 
 WEIGHTS = 16_000_000
@@ -61,7 +61,7 @@ def test_a_load_that_fails_teaches_nothing(inside):
     assert (peaks.current, peaks.predicted(inside)) == (0, guess)
 
 
-@pytest.mark.skipif(not memory.forget_peak(), reason="this kernel does not let a process forget its peak")
+@pytest.mark.skipif(not host_memory.forget_peak(), reason="this kernel does not let a process forget its peak")
 async def test_a_real_load_is_measured(inside):
     """At least the weights are there twice for a moment, since they are read, then copied or packed."""
     engine = EmbeddedEngine()

@@ -18,7 +18,7 @@ from server.domain.errors import (
 from server.domain.model import ModelSignature, Step, StepDigest
 from server.engines.embedded.backends.onnx_errors import load_error, run_error
 from server.engines.embedded.backends.onnx_options import providers, session_options
-from server.engines.embedded.devices import Hardware
+from server.engines.embedded.config.devices import Hardware
 
 STEP = Step(StepDigest("d"), "encoder", "onnxruntime", Path("/srv/steps/d"), ModelSignature("", 0, (), ()))
 GPU = Hardware(("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"), gpus=1)

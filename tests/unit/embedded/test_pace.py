@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.domain.inference import InferenceRequest, Tensor
-from server.engines.embedded.pace import EARNS_S, LEAST_S, MOST_S, PROOF, QUICK_S, Pace, size_of
+from server.engines.embedded.running.pace import EARNS_S, LEAST_S, MOST_S, PROOF, QUICK_S, Pace, size_of
 
 
 def shown(size=100, runs=PROOF):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from server.engines.embedded.packed_files import GRAPH, WEIGHTS, PackedFiles
+from server.engines.embedded.backends.packed_files import GRAPH, WEIGHTS, PackedFiles
 
 SIZE = 1000
 

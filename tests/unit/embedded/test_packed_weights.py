@@ -10,13 +10,13 @@ import pytest
 from server.domain.errors import LoadFailed
 from server.domain.inference import InferenceRequest, Tensor
 from server.domain.model import CPU
-from server.engines.embedded import memory
 from server.engines.embedded.backends.onnx_packer import is_same
 from server.engines.embedded.backends.onnx_packing import recipe
 from server.engines.embedded.backends.onnx_step import AFTER_A_CROWD_S, WORTH_IT, PackableStep, Sessions, Turns
+from server.engines.embedded.backends.packed_files import GRAPH, PackedFiles
 from server.engines.embedded.engine import EmbeddedEngine
-from server.engines.embedded.loading import read_config
-from server.engines.embedded.packed_files import GRAPH, PackedFiles
+from server.engines.embedded.loading.loader import read_config
+from server.engines.embedded.memory import host_memory
 from tests.differential.engines import staged
 from tests.fakes import repositories
 from tests.fakes.clock import FakeClock
@@ -28,7 +28,7 @@ X = np.random.default_rng(0).standard_normal((5, 4), dtype=np.float32)
 
 @asynccontextmanager
 async def running(root, quota=1 << 30):
-    memory.collect_and_release()  # what other tests left, which would be freed under a measurement
+    host_memory.collect_and_release()  # what other tests left, which would be freed under a measurement
     engine = EmbeddedEngine(threads=2, packed=PackedFiles(root / "packed", quota))
     await engine.start(lambda _: None)
     try:

@@ -8,7 +8,7 @@ from server.domain.inference import InferenceRequest, Tensor
 from server.domain.model import StepDigest
 from server.domain.ports import QuickEngine
 from server.engines.embedded.engine import EmbeddedEngine
-from server.engines.embedded.pace import PROOF
+from server.engines.embedded.running.pace import PROOF
 from tests.fakes import repositories
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from server.domain.errors import InferenceFailed
 from server.domain.inference import InferenceRequest, InferenceResponse, Tensor
+from server.engines.embedded.answers.remembered_answers import RememberedAnswers
 from server.engines.embedded.engine import EmbeddedEngine
-from server.engines.embedded.remembered_answers import RememberedAnswers
 from tests.fakes import repositories
 
 CACHED = "response_cache { enable: true }"

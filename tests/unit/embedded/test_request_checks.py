@@ -6,7 +6,7 @@ import pytest
 from server.domain.errors import InvalidRequest
 from server.domain.inference import InferenceRequest, Tensor
 from server.domain.model import ModelSignature, TensorSpec
-from server.engines.embedded.checks import RequestCheck
+from server.engines.embedded.config.checks import RequestCheck
 
 SIGNATURE = ModelSignature(
     platform="onnxruntime_onnx",

@@ -5,7 +5,13 @@ import pytest
 
 from server.archive.model_config import parse
 from server.domain.inference import Tensor
-from server.engines.embedded.reshaping import Reshape, fit_batch_axis, input_reshapes, model_dims, output_reshapes
+from server.engines.embedded.config.reshaping import (
+    Reshape,
+    fit_batch_axis,
+    input_reshapes,
+    model_dims,
+    output_reshapes,
+)
 
 
 def tensor(*shape):

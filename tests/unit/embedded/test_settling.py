@@ -7,8 +7,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from server.domain.errors import InferenceFailed
 from server.domain.model import CPU
-from server.engines.embedded.loading import LoadPlan
-from server.engines.embedded.settling import Settling
+from server.engines.embedded.loading.loader import LoadPlan
+from server.engines.embedded.loading.settling import Settling
 from server.engines.load_turns import LoadTurns
 from tests.fakes.source import step
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.engines.embedded.sweeping import COLLECTING_SHARE, LATER_S, MOST_OWED_BYTES, GivingBack, Sweeping
+from server.engines.embedded.memory.sweeping import COLLECTING_SHARE, LATER_S, MOST_OWED_BYTES, GivingBack, Sweeping
 from server.engines.load_turns import LoadTurns
 
 pytestmark = pytest.mark.looptime

@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from server.domain.model import CPU, FileSha, Footprint, ModelSignature, Step, StepDigest, WeightFile
-from server.engines.embedded.known_footprints import KnownFootprints
+from server.engines.embedded.memory.known_footprints import KnownFootprints
 
 MB = 1 << 20
 

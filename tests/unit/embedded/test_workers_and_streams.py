@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from server.engines.embedded.streaming import Stream
-from server.engines.embedded.workers import Workers
+from server.engines.embedded.running.streaming import Stream
+from server.engines.embedded.running.workers import Workers
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from server.engines import ask_cuda
 from server.engines.ask_cuda import CudaError, rows
 from server.engines.devices import Gpu, budgets, gpus, host_memory_bytes
-from server.engines.embedded.devices import look_around
+from server.engines.embedded.config.devices import look_around
 
 MACHINE = psutil.virtual_memory().total
 

@@ -64,15 +64,15 @@ def test_what_goes_frees_only_what_nobody_else_maps(inventory):
 
 def test_what_comes_needs_only_what_nobody_maps(inventory):
     newcomer = archive("new", step("new"))
-    inventory.predict = lambda _: mapping(130, base=80, more=30)
-    assert inventory.need(newcomer) == {CPU: 50}
-    assert inventory.total(newcomer) == {CPU: 130}
+    inventory.sizes.predict = lambda _: mapping(130, base=80, more=30)
+    assert inventory.sizes.need(newcomer) == {CPU: 50}
+    assert inventory.sizes.total(newcomer) == {CPU: 130}
     outlook = inventory.outlook()
     outlook.go(records(inventory, "one", "two"))
-    assert inventory.need(newcomer, outlook=outlook) == {CPU: 90}
+    assert inventory.sizes.need(newcomer, outlook=outlook) == {CPU: 90}
     assert outlook.go(records(inventory, "three")) == {CPU: 5}, "the newcomer maps it by then"
-    inventory.withdraw(newcomer, outlook)
-    assert inventory.need(newcomer, outlook=outlook) == {CPU: 130}
+    inventory.sizes.withdraw(newcomer, outlook)
+    assert inventory.sizes.need(newcomer, outlook=outlook) == {CPU: 130}
 
 
 def test_what_is_wholly_mapped_by_others_needs_nothing():

@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.engines.embedded.remembered_answers import RememberedAnswers
+from server.engines.embedded.answers.remembered_answers import RememberedAnswers
 from server.telemetry.metrics import Metrics
 from server.telemetry.response_cache_metrics import response_cache_levels
 

@@ -10,7 +10,7 @@ import pytest
 from server.domain.errors import EngineLost, InvalidRequest, UnsupportedOperation
 from server.domain.inference import InferenceRequest, Tensor
 from server.engines.triton.borrowed import BorrowedTriton, Whereabouts
-from server.engines.triton.process import free_ports
+from server.engines.triton.process.server_process import free_ports
 from tests.fakes.source import step
 
 STEP = step("model")

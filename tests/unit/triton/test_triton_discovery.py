@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from server.engines.triton import backend_folder
-from server.engines.triton.discovery import TritonMissing, discover
-from server.engines.triton.runtime_folder import RuntimeFolder
+from server.engines.triton.process.discovery import TritonMissing, discover
+from server.engines.triton.process.runtime_folder import RuntimeFolder
+from server.engines.triton.repository import backend_folder
 
 STUB = f"{sys.version_info.major}.{sys.version_info.minor}"
 

@@ -12,7 +12,7 @@ from server.domain.errors import (
     NotReady,
     UnsupportedModel,
 )
-from server.engines.triton.errors import Refused, Subject, broken_model, infer_error, load_error, readable
+from server.engines.triton.wire.errors import Refused, Subject, broken_model, infer_error, load_error, readable
 
 MODEL = "rh_" + "0123456789abcdef" * 2
 SUBJECT = Subject("BLOOM", "gpu:0", {MODEL: "BLOOM"})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.engines.triton.flags import OPERATOR_FLAGS, REPEATABLE_FLAGS, ServerFlags, UnknownFlag, parse_extra
+from server.engines.triton.process.flags import OPERATOR_FLAGS, REPEATABLE_FLAGS, ServerFlags, UnknownFlag, parse_extra
 from tests.golden.golden import check
 
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from server.domain.inference import InferenceRequest
-from server.engines.triton.errors import ServerGone
-from server.engines.triton.grpc_client import GrpcClient
+from server.engines.triton.wire.errors import ServerGone
+from server.engines.triton.wire.grpc_client import GrpcClient
 
 
 @asynccontextmanager

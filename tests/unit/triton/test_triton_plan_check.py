@@ -7,11 +7,11 @@ from server.domain.clock import SystemClock
 from server.domain.errors import UnsupportedModel
 from server.domain.model import NOTHING, ModelSignature, Step
 from server.engines.devices import Gpu, gpus
-from server.engines.triton.loading import Loading
+from server.engines.triton.loading.loading import Loading
+from server.engines.triton.loading.plan_check import PlanCheck, misfit
+from server.engines.triton.loading.plan_host import PlanHost, look_around
+from server.engines.triton.loading.residents import Residents
 from server.engines.triton.options import TritonOptions
-from server.engines.triton.plan_check import PlanCheck, misfit
-from server.engines.triton.plan_host import PlanHost, look_around
-from server.engines.triton.residents import Residents
 
 H100 = Gpu(80 << 30, "9.0", "NVIDIA H100")
 A10G, T4 = Gpu(24 << 30, "8.6", "NVIDIA A10G"), Gpu(16 << 30, "7.5", "Tesla T4")

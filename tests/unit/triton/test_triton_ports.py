@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from server.engines.triton.options import TritonOptions
-from server.engines.triton.ports import Ports, choose
-from server.engines.triton.process import free_ports
+from server.engines.triton.process.ports import Ports, choose
+from server.engines.triton.process.server_process import free_ports
 
 
 def options(**changes):

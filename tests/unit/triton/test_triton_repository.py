@@ -9,9 +9,9 @@ import pytest
 from server.archive.model_config import parse, render
 from server.domain.errors import DiskFull, EngineLost, InvalidArchive
 from server.domain.model import ModelSignature, Step
-from server.engines.triton.config_rewrite import instance_devices, rewrite
-from server.engines.triton.repository import StagedRepository, telling_of_a_full_disk
-from server.engines.triton.residents import Resident, Residents
+from server.engines.triton.loading.residents import Resident, Residents
+from server.engines.triton.repository.config_rewrite import instance_devices, rewrite
+from server.engines.triton.repository.staged import StagedRepository, telling_of_a_full_disk
 from tests.golden.golden import check
 
 TOKENIZER, ENCODER, PIPELINE = "a" * 64, "b" * 64, "c" * 64

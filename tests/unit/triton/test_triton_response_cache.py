@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from server.archive.model_config import parse
-from server.engines.triton.config_rewrite import rewrite
-from server.engines.triton.discovery import Installation
-from server.engines.triton.flags import ServerFlags, parse_extra
-from server.engines.triton.repository import StagedRepository
+from server.engines.triton.process.discovery import Installation
+from server.engines.triton.process.flags import ServerFlags, parse_extra
+from server.engines.triton.repository.config_rewrite import rewrite
+from server.engines.triton.repository.staged import StagedRepository
 from tests.fakes import repositories
 
 CACHED = "response_cache { enable: true }"

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from server.domain.errors import EngineLost
-from server.engines.triton.backoff import Backoff
-from server.engines.triton.supervisor import Supervisor, Timing
+from server.engines.triton.process.backoff import Backoff
+from server.engines.triton.process.supervisor import Supervisor, Timing
 from tests.fakes.clock import FakeClock
 
 

@@ -13,12 +13,12 @@ from hypothesis.extra import numpy as hnp
 from server.domain.errors import InferenceFailed
 from server.domain.inference import NUMPY_BY_DATATYPE, InferenceRequest, InferenceResponse, Tensor
 from server.domain.model import ModelSignature, Step, TensorSpec
-from server.engines.triton.answers import answered
-from server.engines.triton.connection_pool import ConnectionPool
-from server.engines.triton.errors import ServerGone
-from server.engines.triton.grpc_client import infer_message, stream_status
-from server.engines.triton.log_tail import LONGEST_LINE, LogTail
-from server.engines.triton.wire import decode_response, decode_tensor, encode_request, encode_tensor
+from server.engines.triton.process.log_tail import LONGEST_LINE, LogTail
+from server.engines.triton.wire.answers import answered
+from server.engines.triton.wire.binary_tensors import decode_response, decode_tensor, encode_request, encode_tensor
+from server.engines.triton.wire.connection_pool import ConnectionPool
+from server.engines.triton.wire.errors import ServerGone
+from server.engines.triton.wire.grpc_client import infer_message, stream_status
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 NUMBERS = st.sampled_from(sorted(set(NUMPY_BY_DATATYPE) - {"BYTES"})).flatmap(

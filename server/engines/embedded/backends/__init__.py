@@ -1,1 +1,1 @@
-"""One backend per file; `loaded_step.Backend` says what each gives."""
+"""One backend per file (and its parts); `loaded_step.Backend` says what each gives."""

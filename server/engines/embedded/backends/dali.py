@@ -37,11 +37,11 @@ from server.engines.dali_pipeline import (
     Unusable,
     import_dali,
 )
-from server.engines.embedded.devices import Hardware, place
-from server.engines.embedded.instances import count_instances
+from server.engines.embedded.config.devices import Hardware, place
+from server.engines.embedded.config.reshaping import model_dims
+from server.engines.embedded.config.versions import model_file, version_folder
 from server.engines.embedded.loaded_step import CalleeRunner
-from server.engines.embedded.reshaping import model_dims
-from server.engines.embedded.versions import model_file, version_folder
+from server.engines.embedded.running.instances import count_instances
 
 _MOST_THREADS: Final = 256
 

@@ -10,12 +10,12 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelOptimizationPol
 from server.archive.model_config import parameter
 from server.domain.errors import InvalidArchive, UnsupportedModel
 from server.domain.model import CPU, Device
-from server.engines.embedded.devices import Hardware
+from server.engines.embedded.config.devices import Hardware
 
 Provider: TypeAlias = tuple[str, dict[str, str]]
 
-# The arena keeps the scratch memory of the largest batch for ever, in each session; malloc, tuned in memory.py, is as
-# fast and shares the scratch among all sessions (MiniLM after a batch of 32 x 128 tokens: 4 MB kept, not 116 MB).
+# The arena keeps the scratch memory of the largest batch for ever, in each session; malloc, tuned in host_memory.py, is
+# as fast and shares the scratch among all sessions (MiniLM after a batch of 32 x 128 tokens: 4 MB kept, not 116 MB).
 _ARENA_DEFAULT: Final = "0"
 
 _ERRORS_ONLY: Final = 3

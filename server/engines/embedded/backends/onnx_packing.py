@@ -29,7 +29,7 @@ import server
 from server.domain.errors import LoadFailed
 from server.domain.model import CPU, Device, Step
 from server.engines.embedded.backends.onnx_options import session_options
-from server.engines.embedded.packed_files import WEIGHTS, PackedFiles
+from server.engines.embedded.backends.packed_files import WEIGHTS, PackedFiles
 
 LEAST_BYTES: Final = 16 << 20
 """Smaller steps gain little: their runs do not divide well, and what is kept for a second session would be a tenth of

@@ -21,7 +21,7 @@ from server.domain.inference import Array, InferenceRequest, InferenceResponse, 
 from server.domain.model import CPU, Device, Step, StepDigest
 from server.engines.embedded.backends.onnx_errors import load_error, run_error
 from server.engines.embedded.backends.onnx_packing import Recipe, Sample
-from server.engines.embedded.instances import Instances
+from server.engines.embedded.running.instances import Instances
 
 WORTH_IT: Final = 200
 """Executions after which packed weights are made: by then two sessions have saved, or would have, what making them

@@ -19,11 +19,11 @@ from server.engines.embedded.backends.onnx_errors import load_error
 from server.engines.embedded.backends.onnx_options import providers, session_options
 from server.engines.embedded.backends.onnx_packing import Recipe, recipe
 from server.engines.embedded.backends.onnx_step import OnnxStep, PackableStep, Sessions, Turns
-from server.engines.embedded.devices import Hardware, place
+from server.engines.embedded.backends.packed_files import PackedFiles
+from server.engines.embedded.config.devices import Hardware, place
+from server.engines.embedded.config.reshaping import model_dims
+from server.engines.embedded.config.versions import model_file
 from server.engines.embedded.loaded_step import CalleeRunner
-from server.engines.embedded.packed_files import PackedFiles
-from server.engines.embedded.reshaping import model_dims
-from server.engines.embedded.versions import model_file
 
 DATATYPE_BY_ONNX_TYPE: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -14,7 +14,7 @@ from server.engines.embedded.python_steps.namespace import StepNamespace
 from server.engines.embedded.python_steps.requests import Caller
 from server.engines.embedded.python_steps.step_model import Outcome, StepModel
 from server.engines.embedded.python_steps.utils_module import make_utils
-from server.engines.embedded.streaming import reader_has_left
+from server.engines.embedded.running.streaming import reader_has_left
 
 _log = logging.getLogger(__name__)
 _AHEAD: Final = 16  # answers that a decoupled model may be ahead of its reader

@@ -11,8 +11,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from server.domain.errors import InvalidArchive, UnsupportedModel
 from server.domain.model import Step
+from server.engines.embedded.config.versions import model_file
 from server.engines.embedded.python_steps.launch import Launch
-from server.engines.embedded.versions import model_file
 
 _INT64_TYPES: Final = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 _EXECUTION: Final = "EXECUTION"

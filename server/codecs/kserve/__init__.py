@@ -1,0 +1,1 @@
+"""The KServe v2 protocol and its extensions: binary tensors, BYTES, classification, generate, metadata."""

@@ -1,0 +1,1 @@
+"""What this process holds for its steps: predicted, measured, told, and given back to the system."""
