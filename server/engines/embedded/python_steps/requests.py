@@ -62,6 +62,9 @@ class InferenceTrace:
         return
 
 
+_NO_TRACE: Final = InferenceTrace()
+
+
 class InferenceRequest:
     """A request. Made by the host for `execute`, or by a model to call another one (then with `model_name`)."""
 
@@ -95,22 +98,23 @@ class InferenceRequest:
         self._correlation_id = correlation_id
         self._flags = flags
         self._timeout = timeout
-        self._trace = trace or InferenceTrace()
+        self._trace = trace or _NO_TRACE
         self._parameters = checked_parameters(parameters)
         self._sender: InferenceResponseSender | None = None
 
     @classmethod
     def received(cls, question: Question, outputs: Sequence[str], reply: Reply) -> "InferenceRequest":
         """The request that `execute` gets. `outputs` are the names asked for: never empty."""
-        parameters = question.parameters
-        sequence = parameters.get("sequence_id", 0)
-        request = cls(
-            question.id,
-            sequence if isinstance(sequence, int | str) else 0,
-            [Tensor.of(tensor.name, tensor.datatype, tensor.data) for tensor in question.inputs.values()],
-            outputs,
-            parameters=parameters,
-        )
+        request = cls.__new__(cls)  # nothing here needs the checks that a model's own requests need
+        request._inputs = [Tensor.of(each.name, each.datatype, each.data) for each in question.inputs.values()]
+        request._outputs = list(outputs)
+        request._model_name = ""
+        request._request_id = question.id
+        sequence = question.parameters.get("sequence_id", 0)
+        request._correlation_id = sequence if isinstance(sequence, int | str) else 0
+        request._flags = request._timeout = 0
+        request._trace = _NO_TRACE
+        request._parameters = checked_parameters(question.parameters)
         request._sender = InferenceResponseSender(reply)
         return request
 

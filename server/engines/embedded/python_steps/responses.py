@@ -56,12 +56,14 @@ class InferenceResponse:
 
 def checked_parameters(parameters: Mapping[str, Parameter] | None) -> dict[str, Parameter]:
     """A copy of parameters that JSON can carry. Raises TritonModelException for others."""
-    for name, value in (parameters or {}).items():
+    if not parameters:
+        return {}
+    for name, value in parameters.items():
         if not isinstance(name, str) or not isinstance(value, str | int | float):
             raise TritonModelException(
                 f"parameter {name!r} is {type(value).__name__}; parameters are str, int, float or bool under a str"
             )
-    return dict(parameters or {})
+    return dict(parameters)
 
 
 def answer_of(response: InferenceResponse) -> Answer:
@@ -132,7 +134,9 @@ class Reply:
         self.is_cancelled = is_cancelled
         self._is_decoupled = is_decoupled
         self._lock = threading.Lock()
-        self._done = threading.Event()
+        self._is_over = False
+        self._over: threading.Event | None = None
+        """Made by who has to wait, which is seldom: most models have answered when their `execute` returns."""
         self._is_complete = False
         self._failure: InferenceFailed | InvalidRequest | None = None
         self.sent = 0
@@ -146,7 +150,7 @@ class Reply:
                 self._pass_on(response)
             if is_final:
                 self._is_complete = True
-                self._done.set()
+                self.finish()
 
     def _refuse(self, response: InferenceResponse | None, *, is_final: bool) -> None:
         if self._is_complete:
@@ -169,15 +173,24 @@ class Reply:
             self._failure = kind(f"step {self._step!r}: {error.message()}")
 
     def finish(self) -> None:
-        """The model has dropped its sender; only what it returned may still come."""
-        self._done.set()
+        """The model has dropped its sender; only what it returned may still come.
+
+        Without the lock, since the garbage collector may call it in the midst of `send`. First the flag, then the
+        event; `wait` goes the other way round: so none of them misses the other.
+        """
+        self._is_over = True
+        if self._over is not None:
+            self._over.set()
 
     def wait(self) -> None:
         """Wait until the answers are complete.
 
         Raises InferenceFailed if one was an error, InvalidRequest if the model calls it the caller's (INVALID_ARG).
         """
-        self._done.wait()
+        if not self._is_over:
+            self._over = over = threading.Event()
+            if not self._is_over:
+                over.wait()
         if self._failure is not None:
             raise self._failure
 

@@ -133,7 +133,9 @@ class _Capsule:
 def _datatype_of(name: str, array: object) -> str:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"tensor {name!r} needs a numpy array, not {type(array).__name__}")
-    datatype = "BYTES" if array.dtype.kind == "S" else _DATATYPE_BY_DTYPE.get(array.dtype.newbyteorder("="))
+    datatype = _DATATYPE_BY_DTYPE.get(array.dtype)
+    if datatype is None:  # numpy makes another dtype in native order, and its hash anew, at each call
+        datatype = "BYTES" if array.dtype.kind == "S" else _DATATYPE_BY_DTYPE.get(array.dtype.newbyteorder("="))
     if datatype is None:
         raise TritonModelException(
             f"tensor {name!r} has numpy dtype {array.dtype}, which Triton does not have; use np.object_ for text"
