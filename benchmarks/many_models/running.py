@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,10 @@ WARM_UP: Final = 12
 """So many archives (of a small fleet a quarter) are loaded, asked and unloaded before memory is watched: then what is
 set up once is there."""
 SAMPLE_S: Final = 0.2
+SETTLED_S: Final = 10.0
+"""A process that takes no less for so long holds what it needs: a server gives back within that what it unloaded."""
+SETTLED_BYTES: Final = 256 << 10
+"""Less than that is no giving back."""
 _SHOWN: Final = 3
 
 
@@ -92,7 +96,8 @@ async def run(
     async with server(bucket, scratch, arguments) as (up, client):
         await warm_up(client, fleet, timeout_s)
         before = await scrape(client)
-        result.baseline_bytes = process_bytes(up.pid)
+        quiet_s = min(SETTLED_S, plan.seconds / 10)  # a run of seconds is for no figures of memory
+        result.baseline_bytes = await settled(lambda: process_bytes(up.pid), quiet_s)
         sent = requests(fleet, plan)
 
         def request(index: int) -> bytes:
@@ -124,6 +129,26 @@ async def warm_up(client: Client, fleet: Fleet, timeout_s: float) -> None:
             await asked(client, member.name, text_body(fleet, 0), timeout_s)
     for member in chosen:
         await unload(client, member.name, timeout_s)
+
+
+async def settled(
+    taken: Callable[[], int],
+    enough_s: float = SETTLED_S,
+    most_s: float = 60.0,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> int:
+    """What an idle process takes once it gives nothing back any more, in bytes; asks each second, for `most_s` at most.
+
+    `enough_s`: so long it has to take no less. It is the last look, not the least: what is there when the load begins.
+    """
+    last = low = taken()
+    quiet_s = waited_s = 0.0
+    while quiet_s < enough_s and waited_s < most_s:
+        await pause(1.0)
+        last, waited_s, quiet_s = taken(), waited_s + 1.0, quiet_s + 1.0
+        if last < low - SETTLED_BYTES:
+            low, quiet_s = last, 0.0
+    return last
 
 
 async def asked(client: Client, name: str, body: bytes, timeout_s: float) -> Reply:

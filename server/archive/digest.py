@@ -24,6 +24,8 @@ FileIdentity: TypeAlias = bytes
 """Device, inode, size, and the times of content and inode; packed, since very many are remembered."""
 _IDENTITY: Final = Struct("=5Q")
 _MOST: Final = (1 << 64) - 1
+SMALL_BYTES: Final = 64 << 10
+"""To read a file of this size again takes a tenth of a millisecond."""
 
 _SALT: Final = "roundhouse step 1"
 
@@ -41,38 +43,44 @@ class RememberedFileDigests:
     """A `FileDigest` that reads a file once, as long as its identity, size and times stay the same. Thread-safe.
 
     The inode's change time is part of the key: a new file that inherits the number and size of a deleted one is read.
+    Of small files, which every archive brings some of, those of the archives being staged are enough.
     """
 
-    def __init__(self, limit: int = 8192) -> None:
-        self._limit = limit
-        self._digests: dict[FileIdentity, bytes] = {}
+    def __init__(self, limit: int = 8192, small_limit: int = 512) -> None:
+        """`limit`: large files that are remembered; `small_limit`: others."""
+        self._limits = {False: limit, True: small_limit}
+        self._digests: dict[bool, dict[FileIdentity, bytes]] = {False: {}, True: {}}
+        """Those of large files, and of small ones."""
         self._lock = Lock()
 
     def __call__(self, path: Path) -> str:
         """The file's digest. Raises InvalidArchive where it cannot be read."""
-        key = _identity(path)
-        known = self._digests.get(key)
+        key, is_small = _identity(path)
+        known = self._digests[is_small].get(key)
         if known is not None:
             return known.hex()
         digest = file_digest(path)
-        self._remember(key, digest)
+        self._remember(key, digest, is_small)
         return digest
 
     def learn(self, path: Path, digest: str) -> None:
         """Who wrote the file knows its digest already."""
-        self._remember(_identity(path), digest)
+        key, is_small = _identity(path)
+        self._remember(key, digest, is_small)
 
-    def _remember(self, key: FileIdentity, digest: str) -> None:
+    def _remember(self, key: FileIdentity, digest: str, is_small: bool) -> None:
+        digests = self._digests[is_small]
         with self._lock:
-            while len(self._digests) >= self._limit:
-                del self._digests[next(iter(self._digests))]
-            self._digests[key] = bytes.fromhex(digest)
+            while len(digests) >= self._limits[is_small]:
+                del digests[next(iter(digests))]
+            digests[key] = bytes.fromhex(digest)
 
 
-def _identity(path: Path) -> FileIdentity:
+def _identity(path: Path) -> tuple[FileIdentity, bool]:
+    """What the file is known by, and whether it is small."""
     status = path.stat()
     fields = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return _IDENTITY.pack(*(field & _MOST for field in fields))
+    return _IDENTITY.pack(*(field & _MOST for field in fields)), status.st_size <= SMALL_BYTES
 
 
 def step_digest(

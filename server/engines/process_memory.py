@@ -45,9 +45,16 @@ def mapped_below(directories: Iterable[Path], pid: int | None = None) -> int:
     return sum(size for _, _, size in parts)
 
 
-@lru_cache(maxsize=20_000)
 def _resolved(directory: Path) -> str:
-    return str(directory.resolve())
+    """Only what folders have in common is remembered: of thousands of steps each has one of its own."""
+    if directory.is_symlink() or not directory.name or directory.name == "..":
+        return str(directory.resolve())
+    return f"{_resolved_parent(str(directory.parent)).rstrip('/')}/{directory.name}"
+
+
+@lru_cache(maxsize=64)
+def _resolved_parent(directory: str) -> str:
+    return str(Path(directory).resolve())
 
 
 def _maps(pid: int | None) -> list[str]:

@@ -14,7 +14,7 @@ _LONGEST_NAME: Final = 1024  # an S3 key's limit, in UTF-8 bytes
 _LONGEST_FILE_NAME: Final = 200  # file systems allow 255 bytes; the rest is left for suffixes
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def canonical(name: str) -> str:
     """One spelling for one archive: no leading `/`, no trailing `/`.
 

@@ -6,6 +6,8 @@ built); the engine; the size of the step's files.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from server.domain.model import CPU, NOTHING, Device, FileSha, Footprint, Step, StepDigest, clipped
@@ -45,7 +47,7 @@ class Footprints:
         self._options = options
         file, measured_by = options.footprint_file, options.footprints_of
         self._file = FootprintFile(file, measured_by) if file is not None else None
-        self._bytes: dict[StepDigest, dict[Device, int]] = {}
+        self._bytes: dict[StepDigest, Mapping[Device, int]] = {}
         self._mapped: dict[StepDigest, Mapping[FileSha, int]] = {}
         self._file_bytes: dict[tuple[FileSha, str], int] = {}
         """How much of a weight file the steps of a backend map. Not written down: it is learnt with the first load."""
@@ -54,7 +56,7 @@ class Footprints:
         """Steps of which the bytes are no measurement: the device ran out of memory when they were loaded."""
         self._unsaved: dict[StepDigest, None] = {}
         for each in self._file.read() if self._file is not None else ():
-            self._bytes[each.digest] = each.bytes_by_device
+            self._bytes[each.digest] = _one_of_equals(each.bytes_by_device)
             self._load_s[each.digest] = each.load_s
             if each.mapped:
                 self._mapped[each.digest] = each.mapped
@@ -107,7 +109,7 @@ class Footprints:
             if mapped != self._mapped.get(step.digest, NOTHING.mapped):
                 self._remember(step, known, mapped)
             return Footprint(known, mapped=mapped)
-        self._remember(step, dict(footprint.bytes_by_device), footprint.mapped)
+        self._remember(step, footprint.bytes_by_device, footprint.mapped)
         return footprint
 
     def _learn_files(self, step: Step, footprint: Footprint) -> None:
@@ -148,19 +150,30 @@ class Footprints:
         is_outgrown = digest in self._outgrown
         return Measurement(digest, self._bytes.get(digest, {}), self._load_s.get(digest, 0.0), mapped, is_outgrown)
 
-    def _remember(self, step: Step, amounts: dict[Device, int], mapped: Mapping[FileSha, int]) -> None:
+    def _remember(self, step: Step, amounts: Mapping[Device, int], mapped: Mapping[FileSha, int]) -> None:
         self._bytes.pop(step.digest, None)  # the newest stands last, the oldest is forgotten first
-        self._bytes[step.digest] = amounts
+        self._bytes[step.digest] = _one_of_equals(amounts)
         self._mapped.pop(step.digest, None)
         if mapped:
             self._mapped[step.digest] = mapped
-        self._unsaved[step.digest] = None
+        if self._file is not None:
+            self._unsaved[step.digest] = None
         while len(self._bytes) > MOST_REMEMBERED:
             oldest = next(iter(self._bytes))
             del self._bytes[oldest]
             self._load_s.pop(oldest, None)
             self._outgrown.discard(oldest)
             self._mapped.pop(oldest, None)
+
+
+def _one_of_equals(amounts: Mapping[Device, int]) -> Mapping[Device, int]:
+    """The same amounts: thousands of heads that are alike take the same, and it is written down once."""
+    return _shared(tuple(amounts.items()))
+
+
+@lru_cache(maxsize=1024)
+def _shared(amounts: tuple[tuple[Device, int], ...]) -> Mapping[Device, int]:
+    return MappingProxyType(dict(amounts))
 
 
 def _is_noise(known: Mapping[Device, int], measured: Mapping[Device, int]) -> bool:

@@ -27,7 +27,7 @@ class Measurement:
     """What loading a step showed. Bytes by device, seconds, and which of the host bytes are mapped weight files."""
 
     digest: StepDigest
-    bytes_by_device: dict[Device, int]
+    bytes_by_device: Mapping[Device, int]
     load_s: float
     mapped: Mapping[FileSha, int] = field(default_factory=lambda: NOTHING.mapped)
     is_outgrown: bool = False
@@ -88,7 +88,7 @@ class FootprintFile:
 
 
 def _line(each: Measurement) -> str:
-    entry: dict[str, Any] = {"step": each.digest, "bytes": each.bytes_by_device, "load_s": round(each.load_s, 4)}
+    entry: dict[str, Any] = {"step": each.digest, "bytes": dict(each.bytes_by_device), "load_s": round(each.load_s, 4)}
     if each.mapped:
         entry["mapped"] = dict(each.mapped)
     if each.is_outgrown:

@@ -49,7 +49,7 @@ class Contents:
         """The steps of every archive."""
         self.ledger = Ledger()
         self.weights = WeightIndex()
-        self._stamps: dict[StepDigest, str] = {}
+        self._stamps: dict[StepDigest, bytes] = {}
         self._steps = OneOfEach()
         self._last_use: dict[str, int] = {}
         self._ticks = itertools.count()
@@ -64,7 +64,7 @@ class Contents:
     def is_sound(self, digest: StepDigest) -> bool:
         """Whether the step is there, and is what it was when it was placed."""
         known = self._stamps.get(digest)
-        return known is not None and disk_files.measure(self._layout.steps / digest).stamp == known
+        return known is not None and disk_files.measure(self._layout.steps / digest).stamp == known.hex()
 
     def equal_file(self, digest: FileSha, size_bytes: int) -> Path | None:
         """Where a weight file of this content lies in a sound step; `None` where there is none."""
@@ -125,7 +125,7 @@ class Contents:
 
     def write_down(self, key: str, archive: StagedArchive) -> None:
         """Let the archive survive a restart. Raises OSError."""
-        stamps = {step.digest: self._stamps[step.digest] for step in archive.steps}
+        stamps = {step.digest: self._stamps[step.digest].hex() for step in archive.steps}
         self._layout.write(StagedRecord(key, archive, stamps))
 
     def remember(self, key: str, archive: StagedArchive) -> StagedArchive:
@@ -190,4 +190,4 @@ class Contents:
 
     def _note_placed(self, digest: StepDigest, measured: Measured) -> None:
         self.ledger.place(digest, measured.files)
-        self._stamps[digest] = measured.stamp
+        self._stamps[digest] = bytes.fromhex(measured.stamp)

@@ -107,9 +107,9 @@ class _Trial:
         self.deleted.add(digest)
         for file, size in self._ledger.steps[digest].items():
             self._unlinked[file] += 1
-            self.used_bytes -= size if self._ledger.links[file] == self._unlinked[file] else 0
+            self.used_bytes -= size if self._ledger.links(file) == self._unlinked[file] else 0
 
     def _link(self, files: StepFiles) -> None:
         for file, size in files.items():
-            self.used_bytes += size if self._ledger.links[file] == self._unlinked[file] else 0
+            self.used_bytes += size if self._ledger.links(file) == self._unlinked[file] else 0
             self._unlinked[file] -= 1

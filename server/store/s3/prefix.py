@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from server.domain.errors import ArchiveNotFound, InvalidArchive
 from server.store import names as archive_name
@@ -15,6 +15,9 @@ from server.store.s3.download import Download, S3Object
 from server.store.s3.faults import asking
 from server.store.s3.options import S3Options
 from server.store.threads import StoreThreads
+
+MOST_FOUND: Final = 1024
+"""Archives of which all objects are known, between the question for a version and the fetch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,9 @@ class S3Prefix:
         self._threads = threads
         self._client = options.client()
         self._download = Download(self._client, options)
-        self._found = LastFew[_Found]()
+        self._found = LastFew[_Found](MOST_FOUND)
+        self._keys = LastFew[str]()
+        """By archive: where it is, if that is not where its name says."""
 
     async def version(self, name: str) -> str:
         """Ask S3 with one HEAD (and, while the archive has not been found yet, a listing).
@@ -84,12 +89,17 @@ class S3Prefix:
         self._client.close()
 
     def _find(self, name: str) -> _Found:
-        known = self._found.get(name)
-        found = (known and self._find_again(name, known.key)) or self._find_anywhere(name)
+        known = self._keys.get(name)
+        found = (known and self._find_again(name, known)) or self._find_anywhere(name)
         if found is None:
             self._found.forget(name)
+            self._keys.forget(name)
             raise ArchiveNotFound(name)
         self._found.put(name, found)
+        if found.key != self._key(name):
+            self._keys.put(name, found.key)
+        elif known is not None:
+            self._keys.forget(name)
         return found
 
     def _find_again(self, name: str, key: str) -> _Found | None:

@@ -1,8 +1,9 @@
+import hashlib
 import os
 
 import pytest
 
-from server.archive.digest import RememberedFileDigests, step_digest
+from server.archive.digest import SMALL_BYTES, RememberedFileDigests, step_digest
 from server.archive.layout import read_layout
 from server.domain.errors import Bug, InvalidArchive
 from tests.unit.archive.writing import chain, onnx_step, python_step, repository, step_config, write_files
@@ -140,9 +141,26 @@ def test_remembered_digests_follow_a_change(tmp_path):
 
 
 def test_remembered_digests_stay_bounded(tmp_path):
-    digest_of = RememberedFileDigests(limit=2)
+    digest_of = RememberedFileDigests(limit=2, small_limit=1)
     files = [tmp_path / str(number) for number in range(4)]
     for file in files:
+        file.write_text(file.name * (SMALL_BYTES + 1))
+    small = [tmp_path / f"small-{number}" for number in range(4)]
+    for file in small:
         file.write_text(file.name)
-    assert len({digest_of(file) for file in files}) == 4
-    assert len(digest_of._digests) == 2
+    assert len({digest_of(file) for file in files + small}) == 8
+    assert [len(each) for each in digest_of._digests.values()] == [2, 1]
+
+
+def test_a_large_file_is_remembered_however_many_small_ones_come(tmp_path):
+    digest_of = RememberedFileDigests(small_limit=2)
+    large = tmp_path / "large"
+    large.write_bytes(bytes(SMALL_BYTES + 1))
+    digest_of.learn(large, "ab" * 32)
+    for number in range(5):
+        file = tmp_path / str(number)
+        file.write_text("x")
+        digest_of.learn(file, "cd" * 32)
+    assert digest_of(large) == "ab" * 32
+    assert digest_of(tmp_path / "4") == "cd" * 32
+    assert digest_of(tmp_path / "0") == hashlib.sha256(b"x").hexdigest()

@@ -15,7 +15,7 @@ from benchmarks.many_models.metrics import read
 from benchmarks.many_models.probing import Costs
 from benchmarks.many_models.references import miss_curves, references
 from benchmarks.many_models.report import charts, tables
-from benchmarks.many_models.running import empty
+from benchmarks.many_models.running import SETTLED_S, empty, settled
 from benchmarks.many_models.scorecard import gains, scorecard
 from benchmarks.many_models.trend import growth, slope
 from benchmarks.many_models.watching import Sample
@@ -215,3 +215,22 @@ def test_references_tables_and_charts():
     assert [table.row_count for table in tables(document)] == [2, 2, 2, 6, 2, 1]
     for chart in charts(document).values():
         assert ET.fromstring(chart).tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("looks", "told", "waited_s"),
+    [
+        ([187, 187, 175, 160], 160, 3 + SETTLED_S),
+        ([160], 160, SETTLED_S),
+        ([160, 161, 162], 162, SETTLED_S),
+        (list(range(500, 100, -2)), 500 - 2 * 60, 60.0),
+    ],
+)
+async def test_the_baseline_is_taken_when_the_process_has_given_back_what_it_will(looks, told, waited_s):
+    seen, waited = iter(looks), []
+
+    async def pause(seconds):
+        waited.append(seconds)
+
+    assert await settled(lambda: next(seen, looks[-1]) * MB, pause=pause) == told * MB
+    assert sum(waited) == waited_s

@@ -8,6 +8,7 @@ import pytest
 
 from server.domain.errors import UnsupportedOperation
 from server.domain.model import CPU
+from server.engines import process_memory
 from server.engines.process_memory import mapped_below, own_bytes
 from tests.differential.engines import running_embedded, staged
 from tests.fakes import repositories
@@ -91,3 +92,17 @@ def test_a_part_of_a_file_that_is_mapped_twice_counts_once(tmp_path):
 def test_own_memory_is_told_of_any_process_and_is_nothing_where_there_is_none():
     assert MB < own_bytes(os.getpid()) < 100_000 * MB
     assert own_bytes(2**22 + 1) == 0
+
+
+def test_a_folder_that_is_reached_by_a_link_is_seen_and_thousands_leave_nothing_behind(tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "weights").write_bytes(bytes(1 << 20))
+    (tmp_path / "link").symlink_to(real)
+    (tmp_path / "above").symlink_to(tmp_path)
+    with (real / "weights").open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        for folder in (real, tmp_path / "link", tmp_path / "above" / "real", tmp_path / "above" / "link"):
+            assert mapped_below([folder]) == 1 << 20
+    before = process_memory._resolved_parent.cache_info().currsize
+    mapped_below([tmp_path / f"step-{number}" for number in range(1000)])
+    assert process_memory._resolved_parent.cache_info().currsize <= before + 1

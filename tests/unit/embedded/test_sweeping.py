@@ -17,8 +17,8 @@ class Counted:
         self.sweeps = 0
 
     async def call(self, work):
-        assert isinstance(work, GivingBack)
         self.sweeps += 1
+        return None if isinstance(work, GivingBack) else work()
 
 
 @pytest.fixture
@@ -61,6 +61,39 @@ async def test_who_measures_sweeps_before_and_only_what_is_owed(sweeping, worker
 async def test_it_is_done_at_the_end(sweeping, workers):
     await sweeping.freed(1)
     await sweeping.close()
+    assert workers.sweeps == 1
+
+
+async def test_garbage_that_had_to_wait_for_its_share_of_the_time_is_collected_although_nothing_comes(workers):
+    collected, took_s = [], 0.1
+
+    def collect():
+        collected.append(now())
+        clock.append(took_s)
+
+    clock = []
+    loop = asyncio.get_running_loop()
+
+    def now():
+        return loop.time() + sum(clock)
+
+    giving_back = GivingBack(now, collect, lambda: None)
+    sweeping = Sweeping(workers, LoadTurns(), lambda: giving_back())
+    await sweeping.freed(MOST_OWED_BYTES)
+    await sweeping.freed(MOST_OWED_BYTES)
+    assert (len(collected), workers.sweeps) == (1, 2)
+    await asyncio.sleep(took_s / COLLECTING_SHARE + 2 * LATER_S)
+    assert (len(collected), workers.sweeps) == (2, 3)
+    await asyncio.sleep(100.0)
+    assert (len(collected), workers.sweeps) == (2, 3)
+    await sweeping.close()
+
+
+async def test_after_the_end_nothing_is_swept_any_more(workers):
+    sweeping = Sweeping(workers, LoadTurns(), lambda: 5.0)
+    await sweeping.freed(1)
+    await sweeping.close()
+    await asyncio.sleep(100.0)
     assert workers.sweeps == 1
 
 

@@ -136,3 +136,20 @@ def test_a_file_that_cannot_be_written_is_made_good_later(tmp_path):
     measure(known, "b", 9)
     again = footprints(footprint_file=file)
     assert (again.predict(step("a")).on(CPU), again.predict(step("b")).on(CPU)) == (8, 9)
+
+
+def test_equal_amounts_are_written_down_once_and_others_apart():
+    known = footprints()
+    for name, size in (("a", 8), ("b", 8), ("c", 9)):
+        known.measured(step(name), Footprint({CPU: size}), load_s=1.0)
+    told = {name: known.predict(step(name)).bytes_by_device for name in "abc"}
+    assert told == {"a": {CPU: 8}, "b": {CPU: 8}, "c": {CPU: 9}}
+    assert told["a"] is told["b"]
+
+
+def test_where_no_file_keeps_measurements_none_wait_for_it(tmp_path):
+    for file, waiting in ((None, 0), (tmp_path / "footprints.json", 2)):
+        known = footprints(footprint_file=file)
+        for name in ("a", "b"):
+            known.measured(step(name), Footprint({CPU: 8}), load_s=1.0)
+        assert len(known.take_unsaved().measurements) == waiting

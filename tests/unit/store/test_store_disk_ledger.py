@@ -1,5 +1,7 @@
 """The running counts always say what a count from scratch says."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +40,17 @@ def test_the_counts_match_a_count_from_scratch(events):
         assert ledger.used_bytes == 7 * len({file for files in placed.values() for file in files})
         assert ledger.orphans == placed.keys() - held
         assert ledger.steps == placed
+
+
+def test_a_step_that_lies_on_the_disk_costs_some_hundred_bytes():
+    steps = [StepDigest(f"{number:064x}") for number in range(2000)]
+    tracemalloc.start()
+    try:
+        ledger, before = Ledger(), tracemalloc.get_traced_memory()[0]
+        for number, digest in enumerate(steps):
+            ledger.place(digest, {(1 << 40 | 7, 3 * number + file + 10_000): 5_000 + number for file in range(3)})
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken / len(steps) < 700
+    assert ledger.steps[steps[5]] == {(1 << 40 | 7, 10_015 + file): 5_005 for file in range(3)}

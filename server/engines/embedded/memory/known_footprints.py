@@ -13,7 +13,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from server.archive.model_config import parameter
 from server.domain.model import CPU, Step, StepDigest
 
-_MOST_REMEMBERED: Final = 20_000
+_MOST_REMEMBERED: Final = 1_000
+"""Residency remembers more of them, and tells what it does (`Footprint.is_measured`)."""
 _MOST_KINDS: Final = 1_000
 _ENSEMBLE_BYTES: Final = 64 << 10  # a plan: some lists of names
 _CONNECTION_BYTES: Final = 256 << 10  # threads and buffers that talk to a Python step's own process
@@ -27,7 +28,7 @@ _Kind: TypeAlias = tuple[bytes, int, tuple[int, ...]]
 
 
 class KnownFootprints:
-    """Measured by an undisturbed load of the same step, as far back as residency remembers, or of twins; or small."""
+    """Measured by an undisturbed load of the same step, here or by what residency remembers, or of twins; or small."""
 
     def __init__(self) -> None:
         self._measured: OrderedDict[StepDigest, int] = OrderedDict()

@@ -19,7 +19,7 @@ from server.domain.model import Step, StepDigest
 from server.engines.embedded.memory import host_memory
 from server.engines.passing_bytes import guessed
 
-_MOST_REMEMBERED: Final = 20_000
+_MOST_REMEMBERED: Final = 1_000
 _PACKER_BYTES: Final = 64 << 20
 """An interpreter with numpy and ONNX Runtime."""
 

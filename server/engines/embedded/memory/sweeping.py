@@ -3,6 +3,7 @@
 To drop a step frees what it took, but for cycles of Python objects and for pages that malloc keeps. To collect and to
 trim costs some ten milliseconds of the interpreter: more than all else that a small step's unload does. To collect
 costs ten times that where thousands of requests wait, whose objects are all looked at: so it has a share of the time.
+What had to wait for that share is collected later, also where nothing is unloaded any more.
 """
 
 import asyncio
@@ -34,26 +35,29 @@ class GivingBack:
         self._now, self._collect, self._release = now, collect, release
         self._next_at = 0.0
 
-    def __call__(self) -> None:
-        """Give back what is free."""
+    def __call__(self) -> float | None:
+        """Give back what is free. Returns in how many seconds the garbage that was left may go; `None`: none was."""
         began = self._now()
-        if began >= self._next_at:
+        left_for_s = self._next_at - began
+        if left_for_s <= 0:
             self._collect()
             ended = self._now()
             self._next_at = ended + (ended - began) / COLLECTING_SHARE
         self._release()
+        return left_for_s if left_for_s > 0 else None
 
 
 class Sweeping:
     """Owes what was freed, for a second at most. On one event loop."""
 
-    def __init__(self, workers: Workers, turns: LoadTurns, give_back: Callable[[], None] | None = None) -> None:
+    def __init__(self, workers: Workers, turns: LoadTurns, give_back: Callable[[], float | None] | None = None) -> None:
         self._workers = workers
         self._turns = turns
         self._give_back = give_back or GivingBack()
         self._owed_bytes = 0
         self._is_owing = False
         self._later: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     async def freed(self, amount: int) -> None:
         """A step of so many bytes was dropped. To be called in a turn."""
@@ -61,14 +65,17 @@ class Sweeping:
         self._owed_bytes += amount
         if self._owed_bytes >= MOST_OWED_BYTES:
             await self.sweep()
-        elif self._later is None:
-            self._later = asyncio.create_task(self._sweep_later(), name="give memory back")
+        else:
+            self._owe()
 
     async def sweep(self) -> None:
         """Give back now what is owed: before anything is measured. To be called in a turn."""
         if self._is_owing:
             self._is_owing, self._owed_bytes = False, 0
-            await self._workers.call(self._give_back)
+            left_for_s = await self._workers.call(self._give_back)
+            self._forget_again()
+            if left_for_s is not None:
+                self._again = asyncio.get_running_loop().call_later(left_for_s, self._owe)
 
     async def close(self) -> None:
         """Nothing comes any more."""
@@ -76,6 +83,17 @@ class Sweeping:
             self._later.cancel()
             await asyncio.wait({self._later})
         await self.sweep()
+        self._forget_again()
+
+    def _owe(self) -> None:
+        self._is_owing = True
+        if self._later is None:
+            self._later = asyncio.create_task(self._sweep_later(), name="give memory back")
+
+    def _forget_again(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     async def _sweep_later(self) -> None:
         try:
