@@ -11,6 +11,8 @@ GPU_ARCHIVES ?= model_repository/gpu-archives
 CHECK_FLAGS ?=
 BENCH_FLAGS ?=
 TRITON := .triton
+# Long files first, so that none is left over when the other worker is done.
+WAITING_TESTS := tests/integration tests/differential tests/gpu tests/blackbox
 
 .PHONY: help
 help: ## this list
@@ -61,9 +63,10 @@ check: $(VENV)/.dev ## format, lint, types and layers, without running a test
 	@$(BIN)/lint-imports --no-cache
 
 .PHONY: test
-test: check archives triton ## make the environment and run all tests
+test: $(VENV)/.dev ## make the environment and run all tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check archives triton
 	@$(BIN)/pytest -n 2 --dist loadfile tests/architecture tests/contract tests/property tests/unit
-	@$(BIN)/pytest -n 2 --dist loadfile tests/blackbox tests/differential tests/integration tests/gpu
+	@$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(WAITING_TESTS)
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## the tests that need neither Triton nor a built model

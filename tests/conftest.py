@@ -1,10 +1,14 @@
-"""Settings for every test: hypothesis profiles, and the repository root on the path so that `tests.fakes` imports."""
+"""Settings for every test: hypothesis profiles, what runs on one worker, and the repository root on the path.
+
+The path is there so that `tests.fakes` imports.
+"""
 
 import asyncio
 import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,3 +21,21 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # On Python 3.11 pytest-asyncio looks for the current loop before its first test, which would create one that nobody
 # closes; the warning about it would then fail whichever test runs at that moment.
 asyncio.set_event_loop(None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what has to run on one worker (`--dist loadgroup`): what shares a server or an archive that takes long to make.
+
+    That is a file; of the tests that take both engines in turn, a file and an engine, so that a worker which comes to
+    the next file still has that engine's servers; or what files of one group name by `pytest.mark.xdist_group`.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    engine = (
+        item.callspec.params.get("engine") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    )
+    return item.path.stem if engine is None else f"{item.path.stem}-{engine}"

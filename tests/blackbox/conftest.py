@@ -21,9 +21,11 @@ _shared: list[Client] = []
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """After the folder's last test end its servers, which session fixtures would keep to the end of all tests."""
     if nextitem is None or not nextitem.path.is_relative_to(HERE):
-        while _shared:
-            client = _shared.pop()
+        ending, _shared[:] = _shared[:], []
+        for client in ending:
             client.settle()
+            client.live.terminate()
+        for client in ending:  # side by side: a tritonserver takes up to ten seconds, in which it only waits
             client.live.stop()
 
 

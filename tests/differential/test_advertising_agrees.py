@@ -11,7 +11,12 @@ from tests.differential.engines import resident, staged
 from tests.fakes.advertising import advertising_archive
 from tests.fakes.sam_archive import picture
 
-pytestmark = [pytest.mark.triton, pytest.mark.builders, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.triton,
+    pytest.mark.builders,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("generative"),
+]
 
 SIZE = (72, 100)
 

@@ -11,7 +11,12 @@ from tests.differential.engines import resident, staged
 from tests.fakes import classifier_archives as archives
 from tests.fakes import repositories
 
-pytestmark = [pytest.mark.triton, pytest.mark.builders, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.triton,
+    pytest.mark.builders,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("classifiers"),
+]
 
 TEXTS = ["The match was lost in the last minute.", "Prices of oil rose again.", "", "word " * 400]
 

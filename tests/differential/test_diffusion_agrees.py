@@ -10,7 +10,12 @@ from tests.differential.engines import resident
 from tests.fakes import diffusion
 from tests.fakes.diffusion import asked, mask, picture
 
-pytestmark = [pytest.mark.triton, pytest.mark.builders, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.triton,
+    pytest.mark.builders,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("generative"),
+]
 
 WISHES = {
     "text to image": asked(steps=3, seed=7, scheduler="dpm++", progress_every=1, preview_every=2),

@@ -12,7 +12,12 @@ from tests.differential.engines import staged
 from tests.fakes import image_archives
 from tests.fakes.image_archives import damaged, drawn, hostile, saved
 
-pytestmark = [pytest.mark.triton, pytest.mark.builders, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.triton,
+    pytest.mark.builders,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("images"),
+]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,12 @@ from tests.differential.comparing import assert_agree, assert_fail_alike, reques
 from tests.differential.engines import resident, running_triton, staged
 from tests.fakes.sam_archive import encoded, picture, sam_archive
 
-pytestmark = [pytest.mark.triton, pytest.mark.builders, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.triton,
+    pytest.mark.builders,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("generative"),
+]
 
 BOX = tensor(np.array([50, 48, 120, 90], np.float32), name="BOX")
 POINTS = tensor(np.array([[40, 38], [3, 4]], np.float32), name="POINTS")

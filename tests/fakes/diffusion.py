@@ -1,7 +1,8 @@
-"""A tiny Stable Diffusion archive (real architecture, random weights), built once for all tests that ask for it."""
+"""A tiny Stable Diffusion archive (real architecture, random weights): the demo's, with limits that tests reach."""
 
 import atexit
 import functools
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,20 +14,27 @@ from server.archive.staging import stage_folder
 from server.domain.inference import InferenceRequest, Tensor
 from server.domain.model import StagedArchive
 from server.engines.completion import complete
+from tests.fakes import demo_archives
 
-OPTIONS: Any = {"size": "tiny", "max_steps": 60, "max_images": 3, "max_pixels": 256 * 256, "is_measured": False}
+NAME = "stable-diffusion-tiny"
+OPTIONS: Any = {"size": "tiny", "is_measured": False}
+"""What the demo's archive is built with."""
+LIMITS = {"max_steps": 60, "max_images": 3, "max_pixels": 256 * 256}
 SIDE = 64
 """Height and width of its pictures by default."""
 
 
 @functools.cache
 def built() -> Path:
-    """The unpacked archive, with both UNets; its parity with diffusers was checked on the way."""
-    from builders.families import stable_diffusion as family
-
+    """The unpacked archive, with both UNets, as it is built with `LIMITS`, which stand in one file of it."""
     folder = Path(tempfile.mkdtemp(prefix="tiny-diffusion-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return family.build(family.Options(**OPTIONS), folder / "stable-diffusion")
+    root = demo_archives.unpacked(NAME, folder / "stable-diffusion")
+    told = root / "stable-diffusion" / "1" / "diffuse.json"
+    document = json.loads(told.read_text())
+    document["limits"] |= LIMITS | {"max_side": LIMITS["max_pixels"] // document["limits"]["multiple"]}
+    told.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+    return root
 
 
 def staged(steps_dir: Path) -> StagedArchive:

@@ -9,13 +9,14 @@ from PIL import Image, ImageOps
 
 from builders.families import image_classification
 from builders.families.image_classification import Options
+from tests.fakes import demo_archives
 
 TINY = Options(name="tiny", weights="random", size="tiny", max_batch_size=4, is_measured=False)
 TENSORFLOW = Options(
     name="tensorflow", weights="random", size="tiny", classes=1001, max_batch_size=4, is_measured=False
 )
-REAL = Options(name="lite0", architecture="efficientnet-lite0", is_measured=False)
-"""Real ImageNet weights, from a package."""
+REAL = "lite0"
+"""Real ImageNet weights, from a package: the demo's photo classifier."""
 
 
 def store(factory: Any) -> Path:
@@ -24,9 +25,11 @@ def store(factory: Any) -> Path:
     `factory` is pytest's `tmp_path_factory`: the folder lies below what all tests of a session share.
     """
     folder: Path = factory.getbasetemp() / "image-archives"
-    for options in (TINY, TENSORFLOW, REAL):
+    for options in (TINY, TENSORFLOW):
         if not (folder / f"{options.name}.tar.gz").exists():
             image_classification.build(options, folder / f"{options.name}.tar.gz")
+    if not (folder / f"{REAL}.tar.gz").exists():
+        demo_archives.copied("photo", folder / f"{REAL}.tar.gz")
     return folder
 
 

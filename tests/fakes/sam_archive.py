@@ -1,4 +1,4 @@
-"""A Segment Anything archive with tiny random weights, built once per test run. Needs the builders extra.
+"""A Segment Anything archive with tiny random weights, of the demo set. Needs the builders extra.
 
 A test that writes into it must copy it.
 """
@@ -15,16 +15,18 @@ from PIL import Image
 
 from builders.families import segment_anything
 from builders.pipeline.parity_sam import drawn_picture
+from tests.fakes import demo_archives
 
-OPTIONS = segment_anything.Options(size="tiny", seed=7, name="sam", is_measured=False)
+OPTIONS = segment_anything.Options(size="tiny", is_measured=False)
+"""What the demo's archive is built with."""
 
 
 @cache
 def sam_archive() -> Path:
-    """A folder with the archive `sam`."""
+    """A folder, of name `sam`, with the archive."""
     folder = Path(tempfile.mkdtemp(prefix="sam-archive-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return segment_anything.build(OPTIONS, folder / "sam")
+    return demo_archives.unpacked("segment-anything-tiny", folder / "sam")
 
 
 def picture(height=96, width=128, seed=3):

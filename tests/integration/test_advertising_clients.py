@@ -14,7 +14,7 @@ from tests.fakes.advertising import NAME, advertising_archive
 from tests.fakes.sam_archive import encoded, picture
 from tests.integration.live_server import live_server
 
-pytestmark = pytest.mark.builders
+pytestmark = [pytest.mark.builders, pytest.mark.xdist_group("generative")]
 
 PHOTO = picture(80, 64)
 MASK = np.zeros((80, 64), np.uint8)

@@ -19,7 +19,7 @@ from server.archive.pack import pack
 from tests.fakes import classifier_archives as archives
 from tests.integration.live_server import live_server
 
-pytestmark = [pytest.mark.builders, pytest.mark.slow]
+pytestmark = [pytest.mark.builders, pytest.mark.slow, pytest.mark.xdist_group("classifiers")]
 
 ZERO_SHOT, MOODS, SPAM = "zero-shot-bart.tar.gz", "moods.tar.gz", "spam.tar.gz"
 TEXT = "The match was lost in the last minute, because of a penalty."

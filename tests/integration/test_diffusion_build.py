@@ -16,12 +16,11 @@ from builders.pipeline import diffusion_parity
 from builders.pipeline.parity import ParityFailed
 from builders.python_steps.tokenize import logic as tokenize_logic
 from server.archive.manifest import read_manifest
-from server.archive.pack import pack
 from server.archive.staging import stage_folder
 from server.engines.completion import complete
-from tests.fakes import diffusion
+from tests.fakes import demo_archives, diffusion
 
-pytestmark = pytest.mark.builders
+pytestmark = [pytest.mark.builders, pytest.mark.xdist_group("generative")]
 
 PARTS = ["clip_tokenizer", "stable-diffusion", "text_encoder", "unet", "unet_inpaint", "vae_decoder", "vae_encoder"]
 
@@ -66,14 +65,15 @@ def test_the_manifest_tells_how_close_the_archive_is_to_diffusers():
 
 @pytest.mark.slow
 def test_the_same_build_gives_the_same_archive(tmp_path):
-    """The other tests' folder, packed, against a second build from the beginning."""
-    pack(diffusion.built(), tmp_path / "one.tar.gz", level=1)
+    """What `make archives` built, in a process of its own, against a second build from the beginning."""
+    one = demo_archives.copied(diffusion.NAME, tmp_path / "one.tar.gz")
     again = family.build(family.Options(**diffusion.OPTIONS), tmp_path / "two.tar.gz")
-    assert (tmp_path / "one.tar.gz").read_bytes() == again.read_bytes()
+    assert one.read_bytes() == again.read_bytes()
 
 
 def test_parts_are_the_same_from_a_folder_as_from_memory_and_alone_as_in_company(folders, tmp_path):
-    alone = family.build(family.Options(inpainting=str(folders[9]), is_measured=False), tmp_path / "alone")
+    options = family.Options(inpainting=str(folders[9]), is_measured=False, **diffusion.LIMITS)
+    alone = family.build(options, tmp_path / "alone")
     first, second = digests(diffusion.built(), tmp_path / "one"), digests(alone, tmp_path / "two")
     assert sorted(first) == PARTS
     assert sorted(second) == sorted(set(PARTS) - {"unet"})
@@ -81,6 +81,8 @@ def test_parts_are_the_same_from_a_folder_as_from_memory_and_alone_as_in_company
     assert {name: first[name] for name in graphs} == {name: second[name] for name in graphs}
     told = json.loads((alone / "stable-diffusion" / "1" / "diffuse.json").read_text())
     assert sorted(told["kits"]) == ["inpaint"]
+    ours = json.loads((diffusion.built() / "stable-diffusion" / "1" / "diffuse.json").read_text())
+    assert told["limits"] == ours["limits"]
     assert told["limits"]["scheduler"] == "pndm"
 
 

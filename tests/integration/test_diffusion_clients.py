@@ -16,7 +16,7 @@ from tests.fakes import diffusion
 from tests.fakes.diffusion import mask, picture
 from tests.integration.live_server import live_server
 
-pytestmark = pytest.mark.builders
+pytestmark = [pytest.mark.builders, pytest.mark.xdist_group("generative")]
 
 TARGET = "stable-diffusion"
 WISH = {"inputs": "a harbour at sunset", "parameters": {"num_inference_steps": 3, "seed": 5}}

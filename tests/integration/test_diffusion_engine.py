@@ -20,7 +20,7 @@ from tests.differential.engines import resident, running_embedded
 from tests.fakes import diffusion
 from tests.fakes.diffusion import asked, mask, picture
 
-pytestmark = [pytest.mark.builders, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.builders, pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("generative")]
 
 CLASSES = {
     "ddim": "DDIMScheduler",

@@ -22,7 +22,7 @@ from tests.fakes import image_archives
 from tests.fakes.image_archives import damaged, drawn, hostile, saved, upright
 from tests.integration.live_server import live_server
 
-pytestmark = [pytest.mark.builders]
+pytestmark = [pytest.mark.builders, pytest.mark.xdist_group("images")]
 
 TARGET = "X-Amzn-SageMaker-Target-Model"
 NPY = "application/x-npy"

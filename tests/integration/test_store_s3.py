@@ -119,6 +119,17 @@ async def test_an_archive_may_move_from_a_folder_to_a_tar_object(bucket, origin)
     assert await origin.version("m") != folder
 
 
+async def test_what_was_found_may_be_forgotten_before_it_is_fetched(bucket, origin, tmp_path):
+    bucket.put("x.tar.zst", b"zst")
+    bucket.put("m/config.pbtxt", b"one")
+    versions = {name: await origin.version(name) for name in ("x", "m")}
+    origin._found.clear()
+    assert origin.fetch_bytes("m", versions["m"]) == 0
+    assert (await origin.fetch("x", versions["x"], tmp_path / "x")).read_bytes() == b"zst"
+    assert (await origin.fetch("m", versions["m"], tmp_path / "m") / "config.pbtxt").read_bytes() == b"one"
+    assert origin.fetch_bytes("m", versions["m"]) == 3
+
+
 @pytest.mark.parametrize("name", ["nothing", "nothing.tar.gz", "../models/x.tar.gz", ""])
 async def test_unknown_and_impossible_names_are_not_found(origin, name):
     with pytest.raises(ArchiveNotFound):
