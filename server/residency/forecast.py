@@ -119,7 +119,7 @@ class Forecast:
         planned = takewhile(lambda step: step.step.digest not in own, inventory.planned.values())
         ahead += [step.step for step in planned if self._house.is_awaited(step)]
         if archive.key not in inventory.archives:
-            for each in waiting.queue.values():
+            for each in waiting.in_turn():
                 if each.key == archive.key:
                     break
                 ahead += each.steps if waiting.is_urgent(each.key) else ()

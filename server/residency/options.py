@@ -48,6 +48,9 @@ class ResidencyOptions:
     wait_margin: float = 1.5
     """A request is refused at once when the predicted wait, learned from loads before, is so many times longer than it
     may wait. Above 1, since a prediction may be wrong and a refusal in vain is worse than a wait in vain. 0: never."""
+    rush_from: int = 8
+    """So many archives that wait are a rush, in which they are served base by base (`crowds.py`). More than can be
+    loaded soon: of fewer the order matters little."""
     max_passes: int = 4
     """How many archives that fit at once may be loaded before one that came earlier and still waits for room."""
     spare_s: float = 5.0

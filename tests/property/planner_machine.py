@@ -22,6 +22,8 @@ POLICIES = ("lru", "gdsf", "s3-fifo")
 CHURN_GUARDS_S = [0.0, 12.0]
 HOW_LOADS_END = ["finishes", "fails", "meets_out_of_memory", "is_lost"]
 FAILURE_TTL_S = 15.0
+RUSHES_FROM = (8, 2)
+"""Few archives wait in this small world: with the first it is hardly ever a rush, with the second most of the time."""
 
 
 def pick(choices, which):
@@ -29,12 +31,15 @@ def pick(choices, which):
     return choices[which % len(choices)]
 
 
-def machine_for(planner_module: ModuleType, policies: Sequence[str] = POLICIES) -> type[RuleBasedStateMachine]:
+def machine_for(
+    planner_module: ModuleType, policies: Sequence[str] = POLICIES, rushes_from: Sequence[int] = RUSHES_FROM[:1]
+) -> type[RuleBasedStateMachine]:
     """The machine, for `server.residency.planning.planner` or for a copy of it with a bug, with one of these policies."""
 
     class PlannerMachine(_PlannerMachine):
         module = planner_module
         choice_of_policies = policies
+        choice_of_rushes = rushes_from
 
     return PlannerMachine
 
@@ -42,6 +47,7 @@ def machine_for(planner_module: ModuleType, policies: Sequence[str] = POLICIES) 
 class _PlannerMachine(RuleBasedStateMachine):
     module: ModuleType
     choice_of_policies: Sequence[str]
+    choice_of_rushes: Sequence[int]
 
     @initialize(
         gpu=st.sampled_from([36, 48, 60]),
@@ -58,6 +64,7 @@ class _PlannerMachine(RuleBasedStateMachine):
             failure_ttl_s=FAILURE_TTL_S,
             lost_retries=2,
             decisions_kept=100_000,
+            rush_from=pick(self.choice_of_rushes, gpu // 12 + parallel),
         )
         budgets = {GPU: gpu, "cpu": cpu}
         planner = self.module.Planner(budgets, lambda step: step.predicted, options)

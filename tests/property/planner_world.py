@@ -150,7 +150,8 @@ class World(Books):
             assert key not in leased, "a leased archive is evicted"
             assert decision.name not in self.pins or decision.name == first.for_whom, "a pinned archive is evicted"
         beneficiaries = [each for each in self.planner.house.waiting.queue.values() if each.name == first.for_whom]
-        if not is_clean or first.reason != "room" or len(beneficiaries) != 1:
+        is_rush = len(self.planner.house.waiting.queue) + 1 >= self.options.rush_from  # its order is in `test_rush.py`
+        if not is_clean or first.reason != "room" or len(beneficiaries) != 1 or is_rush:
             return
         wanted = beneficiaries[0]
         order = sorted(

@@ -22,6 +22,7 @@ PARTS = (
     "sizes",
     "inventory",
     "victims",
+    "crowds",
     "lines",
     "whole",
     "small",

@@ -21,6 +21,8 @@ room at all, since others hold every step of theirs, is found wherever they wait
 fit beside all of those in front, or may pass them, is found among those that lack no large step (`small.py`): a few are
 looked at in each pass, and others in the next.
 
+Where many wait, a rush, those who wait for the same large step are looked at together: see `crowds.py`.
+
 A group at its quota lets archives of its own go, by the same rules; who waits for that keeps no other group waiting.
 """
 
@@ -43,6 +45,8 @@ MOST_SHORT: Final = 16
 MOST_WAITING: Final = 4 * MOST_SHORT
 """The same, those counted too whose own steps are being unloaded just now."""
 
+MOST_SHORT_IN_A_RUSH: Final = 4
+"""Then each look counts: there are many passes, and crowds do not need a wide view, since they wait for little."""
 MOST_TRIED: Final = 8
 """Claims behind those, small enough for what is free, that a pass looks at."""
 
@@ -91,9 +95,12 @@ class Claims:
                 if step.extra is not None and record.state is ArchiveState.LOADING:
                     self._retry(record, step, step.extra)
         waiting = self._house.waiting
+        most_short = MOST_SHORT_IN_A_RUSH if waiting.is_rush else MOST_SHORT
         for archive in waiting.in_turn(self._is_line_open):
+            if self._slots > 0 or not self._blocked:
+                waiting.open_round(archive.key)
             self._serve(archive)
-            if self._slots <= 0 and (self._short >= MOST_SHORT or self._waiting >= MOST_WAITING):
+            if self._slots <= 0 and (self._short >= most_short or self._waiting >= MOST_WAITING):
                 waiting.is_cut = waiting.is_urgent(archive.key)
                 break
         for archive in waiting.whole_in_turn():  # however far behind
@@ -112,8 +119,12 @@ class Claims:
         if present is not None and present.state is ArchiveState.RESIDENT:
             # It drained for somebody who does not need it any more.
             self._house.grant(self._house.waiting.dismiss(archive.key), present, "resident")
-        elif present is None and not refused_as_too_large(self._house, archive) and self._has_group_room(archive):
+        elif present is None and not self._is_refused(archive) and self._has_group_room(archive):
             self._claim(archive)
+
+    def _is_refused(self, archive: StagedArchive) -> bool:
+        """Whether it can never fit. In a rush that was asked when it came, and is again when its turn has come."""
+        return not (self._blocked and self._house.waiting.is_rush) and refused_as_too_large(self._house, archive)
 
     def _serve_small(self, archive: StagedArchive) -> None:
         """Look at a claim behind those in front: it takes what is free, and keeps nothing from anybody."""
@@ -124,7 +135,7 @@ class Claims:
         can_begin = fits(need, self._free) and not self._inventory.is_unloading(archive)
         if not is_urgent or not can_begin or self._groups.of(group) is not None:
             return
-        is_covered = fits(need, self._pool.room) and own.isdisjoint(self._beyond_reach)
+        is_covered = fits(need, self._pool.room) and own.isdisjoint(self._beyond_reach | self._pool.coming)
         if is_covered or self._may_pass(own):
             self._pool.take(need)
             for key in () if is_covered else self._blocked:

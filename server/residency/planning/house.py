@@ -36,7 +36,9 @@ class House:
         self.policy = POLICIES[options.policy]()
         self.pins: set[str] = set()
         self.terms = TermsBook(replace(options.tariff, time_to_live_s=options.time_to_live_s))
-        self.waiting = WaitingRoom(self.inventory.is_held, self._quota_group_of, self.inventory.sizes.largest_share)
+        self.waiting = WaitingRoom(
+            self.inventory.is_held, self._quota_group_of, self.inventory.sizes.largest_share, options.rush_from
+        )
         self.inventory.on_held = self.waiting.held
         self.overdrawn: set[str] = set()
         """Groups that a measurement may have brought over their quota."""

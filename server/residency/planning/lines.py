@@ -1,6 +1,7 @@
 """The order in which contents wait for room, so that asking who is first costs the same however many wait.
 
 There is a line for each group and urgency. Who becomes urgent, or ceases to be, changes the line and keeps the turn.
+Where many wait, those who are urgent, and have no group of their own, are served in rounds (`crowds.py`).
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -8,7 +9,8 @@ from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import count
 
-from server.domain.model import StagedArchive
+from server.domain.model import StagedArchive, StepDigest
+from server.residency.planning.crowds import Crowds
 
 
 class Lines:
@@ -20,6 +22,7 @@ class Lines:
         """By key: whether it is patient, its group, its turn."""
         self._archives: dict[int, StagedArchive] = {}
         self._lines: dict[tuple[bool, str], list[int]] = {}
+        self.crowds = Crowds()
 
     def enter(self, archive: StagedArchive, group: str, *, is_patient: bool) -> None:
         """Come last in the line."""
@@ -37,6 +40,7 @@ class Lines:
         """Wait no more."""
         is_patient, group, turn = self._place.pop(key)
         del self._archives[turn]
+        self.crowds.leave(key)
         line = self._lines[is_patient, group]
         del line[bisect_left(line, turn)]
         if not line:
@@ -51,14 +55,15 @@ class Lines:
         """Whether anybody waits who is not patient."""
         return any(not is_patient for is_patient, _ in self._lines)
 
-    def in_turn(self, is_open: Callable[[str], bool]) -> Iterator[StagedArchive]:
+    def in_turn(self, is_open: Callable[[str], bool], *, in_rounds: bool) -> Iterator[StagedArchive]:
         """The urgent ones, then the patient ones, each by turn. Lazy; the lines may change meanwhile.
 
-        A group's line ends where `is_open(group)` is false.
+        A group's line ends where `is_open(group)` is false. `in_rounds`: who is in a round comes first.
         """
         for wanted in (False, True):
             walks = [self._walk(wanted, group, is_open) for is_patient, group in self._lines if is_patient is wanted]
-            for turn in merge(*walks) if len(walks) > 1 else (turn for walk in walks for turn in walk):
+            turns = merge(*walks) if len(walks) > 1 else (turn for walk in walks for turn in walk)
+            for turn in self._in_rounds(turns) if in_rounds and not wanted else turns:
                 yield self._archives[turn]
 
     def _walk(self, is_patient: bool, group: str, is_open: Callable[[str], bool]) -> Iterator[int]:
@@ -71,7 +76,19 @@ class Lines:
             turn = line[index]
             yield turn
 
+    def _in_rounds(self, turns: Iterator[int]) -> Iterator[int]:
+        """Before each turn everybody who is in a round by then."""
+        seen: dict[StepDigest, int] = {}
+        yield from self.crowds.in_rounds(seen)
+        for turn in turns:
+            archive = self._archives.get(turn)
+            if archive is not None and not self.crowds.is_in_round(archive.key):
+                yield turn
+                yield from self.crowds.in_rounds(seen)
+
     def _insert(self, archive: StagedArchive, group: str, turn: int, *, is_patient: bool) -> None:
         self._place[archive.key] = is_patient, group, turn
         self._archives[turn] = archive
+        if not (is_patient or group):
+            self.crowds.enter(archive, turn)
         insort(self._lines.setdefault((is_patient, group), []), turn)

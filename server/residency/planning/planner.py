@@ -241,7 +241,9 @@ class Planner:
 
     def _start(self) -> None:
         """Begin loads, those first that somebody waits for, in the order of admission, as many as is allowed."""
-        for step in sorted(self._inventory.startable(), key=lambda step: not self.house.is_awaited(step)):
+        is_full = self.house.options.max_parallel_loads <= self._inventory.loading
+        steps = self._inventory.startable() if not is_full else ()
+        for step in sorted(steps, key=lambda step: not self.house.is_awaited(step)):
             if self._inventory.loading >= self.house.options.max_parallel_loads:
                 break
             self._inventory.start(step, self.house.at)

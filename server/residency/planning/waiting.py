@@ -27,10 +27,11 @@ class WaitingRoom:
         is_held: Callable[[StepDigest], bool] = lambda _: False,
         group_of: Callable[[str], str] = lambda _: "",
         size_of: Callable[[Step], int] = lambda _: 0,
+        rush_from: int = 1_000_000,
     ) -> None:
         """`is_held`: whether a step is in memory, or coming, and stays; `group_of` a name: who shares a line.
 
-        `size_of`: the bytes that a step will take on the device where it takes most.
+        `size_of`: the bytes that a step will take on the device where it takes most. `rush_from`: see `is_rush`.
         """
         self.queue: dict[str, StagedArchive] = {}
         self.whole = WholeOnes(is_held)
@@ -41,6 +42,7 @@ class WaitingRoom:
         """The steps of all that is queued."""
         self._group_of = group_of
         self._lines = Lines()
+        self._rush_from = rush_from
         self.changes = 0
         """Counts how often the queue changed."""
         self.is_cut = False
@@ -115,11 +117,21 @@ class WaitingRoom:
         self.passes[key] = self.passes.get(key, 0) + 1
 
     def in_turn(self, is_open: Callable[[str], bool] = lambda _: True) -> Iterator[StagedArchive]:
-        """What waits for room: what is urgent, then the rest; each in order of arrival. Lazy.
+        """What waits for room: what is urgent, then the rest; each in order of arrival, in a rush by rounds. Lazy.
 
         A group's line ends where `is_open(group)` is false.
         """
-        return self._lines.in_turn(is_open)
+        return self._lines.in_turn(is_open, in_rounds=self.is_rush)
+
+    @property
+    def is_rush(self) -> bool:
+        """Whether so many contents wait that crowds are served in rounds."""
+        return len(self.queue) >= self._rush_from
+
+    def open_round(self, key: str) -> None:
+        """It is this content's turn; in a rush everybody who waits for the same large step comes next."""
+        if self.is_rush:
+            self._lines.crowds.open(key)
 
     def whole_in_turn(self) -> Sequence[StagedArchive]:
         """What waits, and needs no room, in the same order."""
@@ -189,6 +201,8 @@ class WaitingRoom:
         self.small.leave(key)
         self._lines.leave(key)
         self.changes += 1
+        if not self.is_rush:
+            self._lines.crowds.close()
 
     def _urgency_changed(self, key: str) -> None:
         if key in self.queue:

@@ -32,9 +32,9 @@ def fleet() -> Iterator[StagedArchive]:
 class Town:
     """A planner with room for a few archives, and an engine that does what it is told, one thing at a time."""
 
-    def __init__(self, waiting: int, spare: int = 0) -> None:
+    def __init__(self, waiting: int, spare: int = 0, rush_from: int = 8) -> None:
         self.predictions = 0
-        options = ResidencyOptions(churn_guard_s=0.0, max_parallel_loads=2)
+        options = ResidencyOptions(churn_guard_s=0.0, max_parallel_loads=2, rush_from=rush_from)
         self.planner = Planner({CPU: BASES * BASE + 8 * (HEAD + 1) + spare}, self._predict, options)
         self.now, self.waiters, self.archives = 0.0, 0, fleet()
         self.work: list[e.Event] = []
@@ -101,7 +101,7 @@ def test_one_more_who_comes_last_or_wants_what_others_want_costs_next_to_nothing
 
 
 def test_everybody_is_served_in_the_end_and_in_turn():
-    town, order = Town(60), []
+    town, order = Town(60, rush_from=1000), []
     leased = town.leased
     while not town.is_done:
         count = len(leased)
