@@ -2,14 +2,17 @@
 
 A pipeline is written as the text of a Python file first. Two files come of it: that text as `dali.py`, and
 `model.dali`, which is the text run and serialized. Triton's DALI backend loads the second; where its DALI is too old
-for it, it runs the first. DALI notes in `model.dali` where each operator was written; the text is therefore run under a
-constant file name, so that equal text gives equal bytes wherever this checkout lies.
+for it, it runs the first. DALI would note in `model.dali` where each operator was called; it is kept from that, so that
+equal text gives equal bytes wherever this checkout lies.
 
 Arithmetic: pixels are resized in 8 bits with antialiasing, as Pillow does, and normalised in FP32. Alpha is dropped,
 CMYK and grey become RGB, 16 bits become 8, an EXIF orientation is applied. `device="mixed"` decodes on a GPU; such a
 pipeline can be written, but not run, without one.
 """
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -22,7 +25,8 @@ Interpolation: TypeAlias = Literal["linear", "cubic", "lanczos3"]
 
 PIPELINE_FILE = "model.dali"
 SOURCE_FILE = "dali.py"
-_NAME_IN_TRACES = "<dali.py>"
+_FILE_NAME = "<dali.py>"
+"""Of the text, in messages of an interpreter that cannot run it."""
 
 _HEAD = '''"""{title} Written by Roundhouse; model.dali is this file, serialized."""
 
@@ -114,6 +118,19 @@ def serialized(text: str) -> bytes:
     """Run the text and serialize its pipeline, for whichever GPU it will meet. Needs none."""
     need("nvidia.dali")
     names: dict[str, Any] = {"__name__": "dali_source"}
-    exec(compile(text, _NAME_IN_TRACES, "exec"), names)  # noqa: S102 - our own text, and the shipped one
-    done: bytes = names["pipeline"](device_id=None).serialize()
+    with _without_traces():
+        exec(compile(text, _FILE_NAME, "exec"), names)  # noqa: S102 - our own text, and the shipped one
+        done: bytes = names["pipeline"](device_id=None).serialize()
     return done
+
+
+@contextmanager
+def _without_traces() -> Iterator[None]:
+    """DALI writes into each operator where it was called, with files of this machine: other bytes in every checkout."""
+    trace = importlib.import_module("nvidia.dali._utils.dali_trace")  # there is no public switch
+    was_enabled = trace.is_tracing_enabled()
+    trace.set_tracing(enabled=False)
+    try:
+        yield
+    finally:
+        trace.set_tracing(enabled=was_enabled)
