@@ -11,6 +11,9 @@ from time import perf_counter
 from typing import Final, cast
 
 _LATE_S: Final = 0.0005
+IDLE_S: Final = 30.0
+"""After that a connection is not used again, as pools of HTTP clients do: a server may close it at the same moment, and
+whoever asks just then gets no answer. Servers keep them for 60 to 75 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.reply: asyncio.Future[Reply] | None = None
         self.is_open = True
+        self.idle_since = 0.0
         self._head = b""
         self._body = bytearray()
         self._missing = -1
@@ -81,7 +85,9 @@ class Client:
 
     host: str
     port: int
+    idle_s: float = IDLE_S
     _idle: list[_Connection] = field(default_factory=list)
+    """Who has been idle for the shortest time is the last."""
     opened: int = 0
 
     async def ask(self, request: bytes, timeout_s: float) -> Reply:
@@ -96,6 +102,7 @@ class Client:
                 connection.close()
             return Reply(0)
         if connection.is_open:
+            connection.idle_since = perf_counter()
             self._idle.append(connection)
         return reply
 
@@ -110,6 +117,8 @@ class Client:
         self._idle.clear()
 
     async def _connection(self) -> _Connection:
+        if self._idle and perf_counter() - self._idle[-1].idle_since > self.idle_s:
+            self.close()
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:

@@ -23,6 +23,9 @@ from benchmarks.many_models.watching import Sample, process_bytes, watch
 WARM_UP: Final = 12
 """So many archives (of a small fleet a quarter) are loaded, asked and unloaded before memory is watched: then what is
 set up once is there."""
+CROWD_SHARE: Final = 0.1
+"""Of the plan's requests, so many are asked at once before memory is watched, about as many as wait at its peaks: what
+connections and waiting requests take is nobody's model, and Python keeps most of it for the next ones."""
 SAMPLE_S: Final = 0.2
 SETTLED_S: Final = 10.0
 """A process that takes no less for so long holds what it needs: a server gives back within that what it unloaded."""
@@ -47,7 +50,7 @@ class Run:
     """The first few of each kind, in full."""
     samples: list[Sample] = field(default_factory=list)
     baseline_bytes: int = 0
-    """The process with nothing resident."""
+    """The process with nothing resident, once it has served a crowd."""
     counted: Page = field(default_factory=lambda: Page({}))
     """What the server's counters gained."""
     connections: int = 0
@@ -94,7 +97,7 @@ async def run(
         progress(counts["answered"], int(result.problems.total()))
 
     async with server(bucket, scratch, arguments) as (up, client):
-        await warm_up(client, fleet, timeout_s)
+        await warm_up(client, fleet, timeout_s, crowd=int(len(plan) * CROWD_SHARE))
         before = await scrape(client)
         quiet_s = min(SETTLED_S, plan.seconds / 10)  # a run of seconds is for no figures of memory
         result.baseline_bytes = await settled(lambda: process_bytes(up.pid), quiet_s)
@@ -120,13 +123,19 @@ async def run(
     return result
 
 
-async def warm_up(client: Client, fleet: Fleet, timeout_s: float) -> None:
-    """Load, ask and unload a few archives, spread over the bases. Raises RuntimeError where one cannot be asked."""
+async def warm_up(client: Client, fleet: Fleet, timeout_s: float, crowd: int = 0) -> None:
+    """Load, ask and unload a few archives, spread over the bases; in between ask them `crowd` times, all at once.
+
+    Raises:
+        RuntimeError: one cannot be asked.
+    """
     count = max(1, min(WARM_UP, len(fleet.members) // 4))
     chosen = fleet.members[:: len(fleet.members) // count][:count]
     for member in chosen:
         for _ in range(2):
             await asked(client, member.name, text_body(fleet, 0), timeout_s)
+    body = text_body(fleet, 0)
+    await asyncio.gather(*(asked(client, chosen[i % len(chosen)].name, body, timeout_s) for i in range(crowd)))
     for member in chosen:
         await unload(client, member.name, timeout_s)
 

@@ -108,6 +108,27 @@ async def test_a_broken_connection_is_an_answer_too():
     assert (await Client("127.0.0.1", 1).get("/x")).status == 0
 
 
+@pytest.mark.parametrize(("idle_s", "opened"), [(60.0, 1), (0.0, 3)])
+async def test_a_connection_that_has_been_idle_for_long_is_not_used_again(idle_s, opened):
+    writers = []
+
+    async def answer(reader, writer):
+        writers.append(writer)
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listening:
+        client = Client("127.0.0.1", listening.sockets[0].getsockname()[1], idle_s)
+        assert [(await client.get("/x")).status for _ in range(3)] == [200] * 3
+        assert client.opened == opened == len(writers)
+        client.close()
+        for writer in writers:
+            writer.close()
+            await writer.wait_closed()
+
+
 def test_a_trace_is_compressed_as_a_whole():
     trace = Trace(np.array([0.0, 43200.0, 86400.0]), np.array([0, 1, 0]), ())
     plan = schedule(trace, 1.0, 60.0, seed=1)
