@@ -48,6 +48,13 @@ async def test_a_tar_object_is_fetched_whole_in_ranges(bucket, origin, tmp_path)
     assert [found.name for found in tmp_path.iterdir()] == ["x.tar.gz"]
 
 
+async def test_a_small_object_is_fetched_at_once(bucket, origin, tmp_path):
+    bucket.put("team/head.tar.gz", b"a few bytes")
+    path = await origin.fetch("team/head.tar.gz", await origin.version("team/head.tar.gz"), tmp_path)
+    assert path.read_bytes() == b"a few bytes"
+    assert [found.name for found in tmp_path.iterdir()] == ["head.tar.gz"]
+
+
 async def test_an_empty_object_is_fetched(bucket, origin, tmp_path):
     bucket.put("x.tar.gz", b"")
     path = await origin.fetch("x.tar.gz", await origin.version("x.tar.gz"), tmp_path)
@@ -84,10 +91,11 @@ async def test_versions_follow_the_content(bucket, origin):
     assert not set(before) & set(after)
 
 
-async def test_an_object_that_changed_since_it_was_looked_at_is_noticed(bucket, origin, tmp_path):
-    bucket.put("x.tar.gz", b"a" * 5000)
+@pytest.mark.parametrize("size", [5000, 500])  # in ranges, and at once
+async def test_an_object_that_changed_since_it_was_looked_at_is_noticed(bucket, origin, tmp_path, size):
+    bucket.put("x.tar.gz", b"a" * size)
     version = await origin.version("x.tar.gz")
-    bucket.put("x.tar.gz", b"b" * 5000)
+    bucket.put("x.tar.gz", b"b" * size)
     with pytest.raises(OriginChanged):
         await origin.fetch("x.tar.gz", version, tmp_path)
     assert list(tmp_path.iterdir()) == []

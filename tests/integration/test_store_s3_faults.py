@@ -13,8 +13,12 @@ from server.store.threads import StoreThreads
 
 
 @contextmanager
-def answering(answer):
-    """A port that accepts connections and gives each request the same bytes; `None` means silence."""
+def answering(answer, *later):
+    """A port that accepts connections and gives each request the same bytes; `None` means silence.
+
+    With `later` each request gets its own, and the last one all that follow.
+    """
+    answers = [answer, *later]
     listener = socket.create_server(("127.0.0.1", 0))
     connections = []
 
@@ -27,7 +31,7 @@ def answering(answer):
             connections.append(connection)
             if answer is not None:
                 connection.recv(65536)
-                connection.sendall(answer)
+                connection.sendall(answers[0] if len(answers) == 1 else answers.pop(0))
                 connection.close()
 
     thread = threading.Thread(target=serve)
@@ -128,6 +132,18 @@ async def test_a_download_that_breaks_off_is_an_unavailable_store(tmp_path):
         await origin.close()
     await threads.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("credentials")
+async def test_a_small_download_that_breaks_off_is_tried_again(tmp_path):
+    head = b'HTTP/1.1 200 OK\r\nETag: "abc"\r\nContent-Length: 11\r\nConnection: close\r\n\r\n'
+    threads = StoreThreads(checks=1, transfers=1)
+    with answering(head, head + b"a few", head + b"a few bytes") as endpoint_url:
+        origin = S3Prefix(S3Options("models", "eu", endpoint_url, read_timeout_s=0.5, attempts=2), threads)
+        path = await origin.fetch("x.tar.gz", await origin.version("x.tar.gz"), tmp_path)
+        assert path.read_bytes() == b"a few bytes"
+        await origin.close()
+    await threads.close()
 
 
 @pytest.mark.usefixtures("credentials")
