@@ -78,7 +78,7 @@ async def test_garbage_that_had_to_wait_for_its_share_of_the_time_is_collected_a
         return loop.time() + sum(clock)
 
     giving_back = GivingBack(now, collect, lambda: None)
-    sweeping = Sweeping(workers, LoadTurns(), lambda: giving_back())
+    sweeping = Sweeping(workers, LoadTurns(), giving_back)
     await sweeping.freed(MOST_OWED_BYTES)
     await sweeping.freed(MOST_OWED_BYTES)
     assert (len(collected), workers.sweeps) == (1, 2)
