@@ -91,7 +91,7 @@ bench: archives $(VENV)/.bench ## measure every scenario in small (a quarter of 
 	@$(BIN)/python -m benchmarks --quick $(BENCH_FLAGS)
 
 .PHONY: many-models
-many-models: archives $(VENV)/.dev ## serve a week of traffic for 2,000 archives from room for 8 bases (half an hour)
+many-models: archives $(VENV)/.dev ## serve a week of traffic for 2,000 archives from room for 8 bases (40 minutes)
 	@$(BIN)/python -m benchmarks.scenarios.many_models
 
 .PHONY: simulate

@@ -66,7 +66,7 @@ def run(pace: Pace) -> dict[str, Any]:
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    default=10.0,
+    default=12.0,
     show_default=True,
     help="What that is compressed to.",
 )
@@ -124,7 +124,7 @@ def main(
     """Serve a week of traffic for 2,000 archives from memory for 8 bases, and check every answer.
 
     \b
-    The figures of sharing and of tiers (three runs of ten minutes):
+    The figures of sharing and of tiers (three runs of twelve minutes):
         python -m benchmarks.scenarios.many_models
     One run, and one more that joins it in the result:
         python -m benchmarks.scenarios.many_models --variant main
