@@ -160,4 +160,4 @@ def test_the_accounts_add_up():
 def test_a_planted_bug_is_noticed(kind):
     machine = type("Planted", (Accounts,), {"kind": kind})
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(machine, settings=HUNT)
+        run_state_machine_as_test(machine, settings=settings(HUNT, max_examples=hunting.AT_MOST))

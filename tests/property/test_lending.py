@@ -41,7 +41,7 @@ TestLending.settings = settings(stateful_step_count=40, max_examples=15)
 def test_a_planted_bug_is_caught(bug):
     planted = plant(*BUGS[bug])
     with pytest.raises(Exception):  # noqa: B017 an assertion, a Bug, or whatever the bug leads to
-        run_state_machine_as_test(lending_machine_for(planted), settings=HUNT)
+        run_state_machine_as_test(lending_machine_for(planted), settings=settings(HUNT, max_examples=hunting.AT_MOST))
 
 
 def test_the_list_of_bugs_above_is_true():

@@ -48,7 +48,7 @@ TestWorkerLeases.settings = settings(stateful_step_count=50, max_examples=25)
 def test_a_planted_bug_is_caught(bug):
     planted = plant_in(MODULES, *BUGS[bug])
     with pytest.raises(Exception):  # noqa: B017 an assertion, or whatever the bug leads to
-        run_state_machine_as_test(workers_machine_for(planted), settings=HUNT)
+        run_state_machine_as_test(workers_machine_for(planted), settings=settings(HUNT, max_examples=hunting.AT_MOST))
 
 
 def test_the_list_of_bugs_above_is_true():
