@@ -7,11 +7,13 @@ Whoever submits holds an instance of a step already, so the number of threads is
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
-Work: TypeAlias = Callable[[], None]
+Work: TypeAlias = "Callable[[], Callable[[], None] | None]"
+"""Must not raise. What it returns is called once its thread is idle again, and must not block."""
 
 _MAX_IDLE: Final = 64
 
@@ -28,23 +30,24 @@ class Workers:
         self._count = 0
 
     def submit(self, work: Work) -> None:
-        """Run `work`, which must not raise, on a thread of the pool, now."""
+        """Run `work` on a thread of the pool, now."""
         with self._lock:
             inbox = self._idle.pop() if self._idle else self._new_thread()
         inbox.put(work)
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Run `work` on a thread and await what it returns or raises. Cancelling leaves the work running."""
+        """Run `work` on a thread and await what it returns or raises. Cancelling leaves the work running.
+
+        Whoever then calls again finds that thread idle.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
-        def run() -> None:
+        def run() -> Callable[[], None]:
             try:
-                result = work()
+                return partial(_tell, loop, _succeed, done, work())
             except BaseException as error:
-                _tell(loop, _fail, done, error)
-            else:
-                _tell(loop, _succeed, done, result)
+                return partial(_tell, loop, _fail, done, error)
 
         self.submit(run)
         return await done
@@ -70,12 +73,17 @@ class Workers:
 
     def _live(self, inbox: "SimpleQueue[Work | None]") -> None:
         while (work := inbox.get()) is not None:
-            work()
+            tell = work()
             del work  # an idle thread must not keep a request's arrays alive
             with self._lock:
-                if self._is_closed or len(self._idle) >= _MAX_IDLE:
-                    break
-                self._idle.append(inbox)
+                is_needed = not self._is_closed and len(self._idle) < _MAX_IDLE
+                if is_needed:
+                    self._idle.append(inbox)
+            if tell is not None:
+                tell()
+            del tell
+            if not is_needed:
+                break
         with self._lock:
             self._threads.discard(threading.current_thread())
 
