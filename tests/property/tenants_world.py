@@ -18,6 +18,8 @@ GPU = "gpu:0"
 BUDGET = 60
 QUOTAS = {"a": 36, "b": 40}
 SPARE_S, GUARD_S, ORDER_S, MAX_PASSES, MAX_ORDERS = 6.0, 3.0, 25.0, 2, 2
+RUSH_FROM, FRONT = 8, 4
+"""In a rush only so many of those who wait are looked at, and who comes behind them may be passed on their account."""
 TARIFF = Tariff(
     archives=(ArchiveEntry("low*", Wish(priority=-1)),),
     groups=(GroupEntry("a", quota_bytes=QUOTAS["a"]), GroupEntry("b", priority=1, quota_bytes=QUOTAS["b"])),
@@ -72,6 +74,8 @@ class Tenants:
     orders: dict = field(default_factory=dict)
     priorities: dict = field(default_factory=dict)
     passes: Counter = field(default_factory=Counter)
+    behind: dict = field(default_factory=dict)
+    """By key: how many came before it while it was not looked at."""
     seen_decisions: int = 0
     is_broken: bool = False
 
@@ -97,13 +101,18 @@ class Tenants:
         self.is_broken = True  # until all checks have passed
         self.now += 1.0
         queue_before, urgent_before = list(self.queue), [key for key in self.queue if self.is_urgent(key)]
-        here_before = set(self.inventory.archives)
+        here_before = dict(self.inventory.archives)
         self._before = {
             record.archive.key: (record.leases, str(record.state), digests(record.archive), record.resident_since)
             for record in self.inventory.archives.values()
         }
         commands = self.planner.handle(kind(at=self.now, **facts))
-        granted = {command.record.archive.key for command in commands if isinstance(command, e.Grant)}
+        granted = {
+            key
+            for command in commands
+            if isinstance(command, e.Grant)
+            and here_before.get(key := command.record.archive.key) is command.record  # not one that came after it
+        }
         self._before = {
             key: (leases + (key in granted), *more) for key, (leases, *more) in self._before.items()
         }  # of two things in one event, a grant goes before a choice of victims
@@ -234,23 +243,25 @@ class Tenants:
     def _check_order(self, queue_before, urgent_before, came):
         """Room that somebody waits for is given to others a bounded number of times, and never to the patient."""
         waiting = [key for key in urgent_before if key in self.queue and self.is_urgent(key)]
-        staying = [self.inventory.archives[key].archive for key in self.in_state("loading", "resident")]
-        held = set().union(*map(digests, staying)) if staying else set()
-        for key in waiting:
-            missing = digests(ARCHIVES[key]) - held
-            is_delayed = size_of(held | missing) > BUDGET
-            if group_of(self.name(key)) in QUOTAS and self._is_at_quota(key):
-                continue  # it waits for its own group, and keeps nobody else waiting
-            for newcomer in came:
+        # Who waits for its own group keeps nobody else waiting.
+        waiting = [key for key in waiting if group_of(self.name(key)) not in QUOTAS or not self._is_at_quota(key)]
+        held = set().union(*(digests(ARCHIVES[key]) for key in self.in_state("loading", "resident") if key not in came))
+        is_rush = len(queue_before) + 1 >= RUSH_FROM
+        for key in waiting[FRONT:] if is_rush else ():
+            self.behind[key] = max(waiting.index(key), self.behind.get(key, 0))
+        for newcomer in came:
+            taken = digests(ARCHIVES[newcomer]) - held
+            held |= taken
+            for key in waiting if taken else ():
                 if newcomer in queue_before and queue_before.index(newcomer) < queue_before.index(key):
                     continue
-                if not is_delayed or not digests(ARCHIVES[newcomer]) - held.difference(digests(ARCHIVES[newcomer])):
-                    continue
-                self.passes[key] += 1
-                assert self.passes[key] <= MAX_PASSES, "small archives starve a large one"
-        for key in list(self.passes):
-            if key not in self.queue:
-                del self.passes[key]
+                if size_of(held | digests(ARCHIVES[key])) > BUDGET:
+                    self.passes[key] += 1
+                    most = MAX_PASSES * (1 + self.behind.get(key, 0))
+                    assert self.passes[key] <= most, "small archives starve a large one"
+        for counts in (self.passes, self.behind):
+            for key in [each for each in counts if each not in self.queue]:
+                del counts[key]
         has_urgent = any(map(self.is_urgent, self.queue))
         assert has_urgent or not self.in_state("draining"), "leased archives are drained for somebody who can wait"
 

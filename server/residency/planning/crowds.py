@@ -2,32 +2,37 @@
 
 Fifty that wait for heads on one base, served as they came, have it loaded for each of them as other bases push it out
 in between. So they are served together: when the one that came first gets its turn, everybody who waits for the same
-base by then is served right behind it, in a *round*. Who comes later waits for the crowd's next round. A round is thus
-finite, only who has come first opens one, and so each crowd passes anybody once at most: nobody starves.
+base by then is served right behind it, in a *round*, which keeps that turn until it is over. Who comes later waits for
+the crowd's next round. A round is thus finite, only who has come first opens one, and so each crowd passes anybody once
+at most: nobody starves. That holds because everybody who is urgent is in a crowd, also in a group with a quota: there
+each base has a crowd of its own.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
 from server.domain.model import StagedArchive, Step, StepDigest
 
-IN_ROUND: Final = -1
+Crowd: TypeAlias = tuple[str, StepDigest]
+"""A group (empty: no quota), and the step that its members wait for."""
+_BEFORE_ALL: Final = -1
+"""Less than any turn."""
 
 
 class Crowds:
-    """Contents by the largest of their steps, each with its turn, which counts up with each arrival."""
+    """Contents by group and by the largest of their steps, each with its turn, which counts up with each arrival."""
 
     def __init__(self) -> None:
-        self._place: dict[str, tuple[StepDigest, int]] = {}
+        self._place: dict[str, tuple[Crowd, int]] = {}
         """By key: its crowd, its turn."""
-        self._turns: dict[StepDigest, list[int]] = {}
-        self._rounds: dict[StepDigest, int] = {}
-        """By crowd: the last turn that is in its round; in the order in which the rounds were opened."""
+        self._turns: dict[Crowd, list[int]] = {}
+        self._rounds: dict[Crowd, tuple[int, int]] = {}
+        """By crowd: whose turn it was when its round was opened, and the last turn that is in it."""
 
-    def enter(self, archive: StagedArchive, turn: int) -> None:
+    def enter(self, archive: StagedArchive, group: str, turn: int) -> None:
         """It waits from now on."""
-        crowd = max(archive.steps, key=_size_of).digest
+        crowd = group, max(archive.steps, key=_size_of).digest
         self._place[archive.key] = crowd, turn
         insort(self._turns.setdefault(crowd, []), turn)
 
@@ -40,14 +45,15 @@ class Crowds:
         del turns[bisect_left(turns, turn)]
         if not turns:
             del self._turns[crowd]
-        if not turns or turns[0] > self._rounds.get(crowd, turns[0]):
-            self._rounds.pop(crowd, None)
+        if crowd in self._rounds and (not turns or turns[0] > self._rounds[crowd][1]):
+            del self._rounds[crowd]
 
     def open(self, key: str) -> None:
         """Everybody who waits for the same step now comes right behind this one, whose turn it is."""
-        crowd, _ = self._place.get(key, (None, 0))
+        crowd, turn = self._place.get(key, (None, 0))
         if crowd is not None and not self.is_in_round(key):
-            self._rounds[crowd] = self._turns[crowd][-1]
+            last = self._turns[crowd][-1]
+            self._rounds[crowd] = turn, last
 
     def close(self) -> None:
         """No rounds, until they are opened again."""
@@ -56,21 +62,26 @@ class Crowds:
     def is_in_round(self, key: str) -> bool:
         """Whether its round was opened, and it was there by then."""
         crowd, turn = self._place.get(key, (None, 0))
-        return crowd is not None and turn <= self._rounds.get(crowd, IN_ROUND)
+        return crowd in self._rounds and turn <= self._rounds[crowd][1]
 
-    def in_rounds(self, seen: dict[StepDigest, int]) -> Iterator[int]:
-        """Turns of all that are in a round: the round that was opened first, in order of arrival, then the next.
+    def in_rounds(self, seen: dict[Crowd, int], before: float, is_open: Callable[[str], bool]) -> Iterator[int]:
+        """Turns of all in rounds that were opened by who came `before` that turn: by opener, then in order of arrival.
 
         Lazy; rounds may change meanwhile. `seen` is how far each round was looked at; who goes on, hands it in again.
+        A group's rounds end where `is_open(group)` is false.
         """
-        for crowd in list(self._rounds):
-            while crowd in self._rounds:
+        for crowd in sorted(self._rounds, key=self._rank):
+            while crowd in self._rounds and self._rank(crowd) < before and is_open(crowd[0]):
                 turns = self._turns[crowd]
-                index = bisect_right(turns, seen.get(crowd, IN_ROUND))
-                if index == len(turns) or turns[index] > self._rounds[crowd]:
+                index = bisect_right(turns, seen.get(crowd, _BEFORE_ALL))
+                if index == len(turns) or turns[index] > self._rounds[crowd][1]:
                     break
                 seen[crowd] = turns[index]
                 yield turns[index]
+
+    def _rank(self, crowd: Crowd) -> int:
+        """The turn at which a round is served: its opener's, or that of somebody older who became urgent later."""
+        return min(self._rounds[crowd][0], self._turns[crowd][0])
 
 
 def _size_of(step: Step) -> int:

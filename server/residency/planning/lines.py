@@ -1,16 +1,17 @@
 """The order in which contents wait for room, so that asking who is first costs the same however many wait.
 
 There is a line for each group and urgency. Who becomes urgent, or ceases to be, changes the line and keeps the turn.
-Where many wait, those who are urgent, and have no group of their own, are served in rounds (`crowds.py`).
+Where many wait, those who are urgent are served in rounds (`crowds.py`).
 """
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import count
+from math import inf
 
-from server.domain.model import StagedArchive, StepDigest
-from server.residency.planning.crowds import Crowds
+from server.domain.model import StagedArchive
+from server.residency.planning.crowds import Crowd, Crowds
 
 
 class Lines:
@@ -63,7 +64,7 @@ class Lines:
         for wanted in (False, True):
             walks = [self._walk(wanted, group, is_open) for is_patient, group in self._lines if is_patient is wanted]
             turns = merge(*walks) if len(walks) > 1 else (turn for walk in walks for turn in walk)
-            for turn in self._in_rounds(turns) if in_rounds and not wanted else turns:
+            for turn in self._in_rounds(turns, is_open) if in_rounds and not wanted else turns:
                 yield self._archives[turn]
 
     def _walk(self, is_patient: bool, group: str, is_open: Callable[[str], bool]) -> Iterator[int]:
@@ -76,19 +77,19 @@ class Lines:
             turn = line[index]
             yield turn
 
-    def _in_rounds(self, turns: Iterator[int]) -> Iterator[int]:
-        """Before each turn everybody who is in a round by then."""
-        seen: dict[StepDigest, int] = {}
-        yield from self.crowds.in_rounds(seen)
+    def _in_rounds(self, turns: Iterator[int], is_open: Callable[[str], bool]) -> Iterator[int]:
+        """Each turn, and everybody who is in a round by then at the turn of who opened it."""
+        seen: dict[Crowd, int] = {}
         for turn in turns:
+            yield from self.crowds.in_rounds(seen, turn, is_open)
             archive = self._archives.get(turn)
             if archive is not None and not self.crowds.is_in_round(archive.key):
                 yield turn
-                yield from self.crowds.in_rounds(seen)
+        yield from self.crowds.in_rounds(seen, inf, is_open)
 
     def _insert(self, archive: StagedArchive, group: str, turn: int, *, is_patient: bool) -> None:
         self._place[archive.key] = is_patient, group, turn
         self._archives[turn] = archive
-        if not (is_patient or group):
-            self.crowds.enter(archive, turn)
+        if not is_patient:
+            self.crowds.enter(archive, group, turn)
         insort(self._lines.setdefault((is_patient, group), []), turn)
