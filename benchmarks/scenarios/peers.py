@@ -30,7 +30,7 @@ from benchmarks.suite.pace import Pace
 from benchmarks.workloads import sentence_bodies, sentences
 
 ARCHIVE: Final = "minilm.tar.gz"
-SECONDS: Final = {1: 2.0, 4: 2.0, 16: 3.0, 64: 5.0}
+SECONDS: Final = {1: 2.0, 4: 3.0, 16: 3.0, 64: 5.0}
 QUICK: Final = {1: 1.0, 64: 2.0}
 ALIKE: Final = 0.9999
 """Cosine from which two vectors are the same answer."""
@@ -125,10 +125,12 @@ def _sitting(peer: Peer, files: Files, server: Started, pace: Pace) -> Sitting:
     with peer.start(files) as theirs:
         check_answers(theirs, files)
         _ask(theirs, bodies, 4, 1.0)  # its first requests are slower, and no round shall have them
+        sides = [(ours, found.served), (theirs, found.peer)]
         for _ in pace.rounds(of=peer.name):
             for each, length in seconds.items():
-                found.served.setdefault(each, []).append(_ask(ours, bodies, each, length))
-                found.peer.setdefault(each, []).append(_ask(theirs, bodies, each, length))
+                for address, rows in sides:
+                    rows.setdefault(each, []).append(_ask(address, bodies, each, length))
+            sides.reverse()  # who goes second goes on a processor that has just been busy
     return found
 
 
