@@ -3,7 +3,7 @@
 `python -m benchmarks report --readme README.md` writes it between two marks; a test compares the two.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.suite.figures import Row, figure, short
@@ -28,9 +28,11 @@ def block(document: Mapping[str, Any]) -> str:
     levels = list(served)
     last = levels[-1]
     order = sorted(peers, key=lambda name: -float(peers[name][last]["requests_per_s"]))
-    columns = [*levels, f"Roundhouse over it at {last}, within a round"]
+    columns = [*levels, f"{OURS} over it at {' / '.join(levels)}"]
     lines = [
         f"Text to embedding over HTTP: {', '.join(_how(document))}.",
+        f"Each server was measured beside {OURS}, whose line is the median of all these rounds, of quicker minutes and slower",
+        "ones: the last column compares within the rounds.",
         "",
         "| requests/s (p50 ms) at concurrency | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 1) + "|",
@@ -38,7 +40,7 @@ def block(document: Mapping[str, Any]) -> str:
     ]
     for name in order:
         cells = [_cell(peers[name].get(each, {})) for each in levels]
-        lines.append(f"| {name} | {' | '.join(cells)} | {_ratio(peers[name][last])} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {_ratios(peers[name], levels)} |")
     if limit := figure(document.get("bare_limit", {}), "texts_per_s"):
         shares = figure(served[last], "throughput_vs_bare_limit")  # taken within the rounds, where a scenario does that
         share = shares.value if shares else float(served[last]["requests_per_s"]) / limit.value
@@ -103,8 +105,11 @@ def _cell(row: Row) -> str:
     return "" if rate is None or wait is None else f"{short(rate.value)} ({short(wait.value)})"
 
 
-def _ratio(row: Row) -> str:
-    known = figure(row, _RATIO)
-    if known is None:
+def _ratios(rows: Mapping[str, Row], levels: Sequence[str]) -> str:
+    """What we reached over what they did, at each level, with the spread at the last."""
+    known = [figure(rows.get(each, {}), _RATIO) for each in levels]
+    if not any(known):
         return ""
-    return f"{known.value:.2f}" + (f" ({known.low:.2f} to {known.high:.2f})" if known.has_spread else "")
+    *_, last = known
+    spread = f" ({last.low:.2f} to {last.high:.2f})" if last is not None and last.has_spread else ""
+    return " / ".join("-" if each is None else f"{each.value:.2f}" for each in known) + spread

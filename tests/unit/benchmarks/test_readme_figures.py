@@ -26,7 +26,7 @@ RESULT = {
     "served": {"1": row(100.0, 10.0), "64": row(180.0, 355.0)},
     "peers": {
         "Slow": {
-            "1": row(50.0, 20.0),
+            "1": row(50.0, 20.0, served_throughput_vs_this=2.0, served_throughput_vs_this_min_max=[1.8, 2.1]),
             "64": row(60.0, 1000.0, served_throughput_vs_this=3.0, served_throughput_vs_this_min_max=[2.8, 3.1]),
         },
         "Fast": {"1": row(90.0, 11.0), "64": row(120.0, 500.0, served_throughput_vs_this=1.5)},
@@ -47,10 +47,12 @@ def test_the_table_has_the_fastest_peer_first_and_ratios_with_their_spread():
     lines = block(RESULT).splitlines()
     assert lines[0].endswith("closed loops (wrk 4.1 (C)), medians of 3 rounds, 2 cores of a CPU, "
                              "load generator on the same cores, commit abc.")  # fmt: skip
-    assert lines[4] == "| **Roundhouse** | **100 (10)** | **180 (355)** | |"
-    assert lines[5] == "| Fast | 90 (11) | 120 (500) | 1.50 |"
-    assert lines[6] == "| Slow | 50 (20) | 60 (1,000) | 3.00 (2.80 to 3.10) |"
-    assert lines[7].endswith("| *200* | 0.90 |")
+    assert lines[2].endswith("compares within the rounds.")
+    assert lines[4].endswith("| 1 | 64 | Roundhouse over it at 1 / 64 |")
+    assert lines[6] == "| **Roundhouse** | **100 (10)** | **180 (355)** | |"
+    assert lines[7] == "| Fast | 90 (11) | 120 (500) | - / 1.50 |"
+    assert lines[8] == "| Slow | 50 (20) | 60 (1,000) | 2.00 / 3.00 (2.80 to 3.10) |"
+    assert lines[9].endswith("| *200* | 0.90 |")
     assert lines[-1] == "Not measured: Other (needs Java)."
     assert {line.count("|") for line in lines if line.startswith("|")} == {5}
 
