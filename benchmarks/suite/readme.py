@@ -31,8 +31,8 @@ def block(document: Mapping[str, Any]) -> str:
     columns = [*levels, f"{OURS} over it at {' / '.join(levels)}"]
     lines = [
         f"Text to embedding over HTTP: {', '.join(_how(document))}.",
-        f"Each server was measured beside {OURS}, whose line is the median of all these rounds, of quicker minutes and slower",
-        "ones: the last column compares within the rounds.",
+        f"Each server was measured beside {OURS}, whose line is the median of all these rounds, of quicker and slower",
+        "minutes: the last column compares within the rounds.",
         "",
         "| requests/s (p50 ms) at concurrency | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 1) + "|",
