@@ -39,16 +39,26 @@ class Lease:
         return self._record is not None and self._record.state is ArchiveState.ABSENT
 
     def be_patient(self, used_at: float) -> None:
-        """Count this as a use that could have waited. `used_at`: the archive's last use that could not."""
+        """Count this as a use that could have waited. `used_at`: the archive's last use that could not.
+
+        Where somebody who could not wait has a lease too, perhaps granted in the same moment, that use counts.
+        """
         give_back = self._give_back
+
+        def note(record: ArchiveRecord, used_at: float) -> None:
+            if record.leases == record.patient_leases:
+                record.urgent_at, record.patient_at = used_at, record.last_used
 
         def give_back_patiently(record: ArchiveRecord) -> None:
             used_at = record.urgently_used_at
+            record.patient_leases -= 1
             give_back(record)
-            record.urgent_at, record.patient_at = used_at, record.last_used
+            note(record, used_at)
 
-        if self._record is not None:
-            self._record.urgent_at, self._record.patient_at = used_at, self._record.last_used
+        record = self._record
+        if record is not None:
+            record.patient_leases += 1
+            note(record, used_at)
             self._give_back = give_back_patiently
 
     def release(self) -> None:

@@ -82,6 +82,7 @@ class ArchiveRecord:
         "leases",
         "load_s",
         "patient_at",
+        "patient_leases",
         "quiet",
         "resident_since",
         "run_s",
@@ -129,6 +130,8 @@ class ArchiveRecord:
         """When it was last used by somebody who could have waited. 0: never."""
         self.urgent_at = 0.0
         """The last use before that by somebody who could not."""
+        self.patient_leases = 0
+        """Leases of those who could have waited."""
 
     def move(self, move: ArchiveMove) -> None:
         """Change the state by the table. Raises Bug."""
