@@ -45,20 +45,16 @@ class Lease:
         """
         give_back = self._give_back
 
-        def note(record: ArchiveRecord, used_at: float) -> None:
-            if record.leases == record.patient_leases:
-                record.urgent_at, record.patient_at = used_at, record.last_used
-
         def give_back_patiently(record: ArchiveRecord) -> None:
             used_at = record.urgently_used_at
             record.patient_leases -= 1
             give_back(record)
-            note(record, used_at)
+            _was_patient(record, used_at)
 
         record = self._record
         if record is not None:
             record.patient_leases += 1
-            note(record, used_at)
+            _was_patient(record, used_at)
             self._give_back = give_back_patiently
 
     def release(self) -> None:
@@ -74,3 +70,9 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _was_patient(record: ArchiveRecord, used_at: float) -> None:
+    """The last use could have waited, unless somebody who could not has a lease still."""
+    if record.leases == record.patient_leases:
+        record.urgent_at, record.patient_at = used_at, record.last_used
