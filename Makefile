@@ -18,7 +18,7 @@ WAITING_TESTS := tests/integration tests/differential tests/gpu tests/blackbox
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(VENV)/.runtime: pyproject.toml
+$(VENV)/.runtime: pyproject.toml $(wildcard server/engines/embedded/split_products/*.[ch])
 	@echo "== environment: creating $(VENV) (torch's CPU build is the largest part; about two minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[builders,dali,demo]"

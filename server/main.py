@@ -265,5 +265,6 @@ def _engine(kind: str, settings: Settings, clock: Clock, gpus: int) -> tuple[Eng
         response_cache_bytes=settings.response_cache,
         gpus=gpus,
         packed=PackedFiles(settings.cache_dir / "packed", int(settings.packed_weights)),
+        is_split=settings.float32_matmul_precision == "high",
     )
     return embedded, embedded

@@ -28,6 +28,7 @@ Policy: TypeAlias = Literal["lru", "gdsf", "s3-fifo"]
 EngineKind: TypeAlias = Literal["auto", "embedded", "triton"]
 Mode: TypeAlias = Literal["auto", "single", "multi"]
 Batching: TypeAlias = Literal["auto", "off"]
+MatmulPrecision: TypeAlias = Literal["highest", "high"]
 Prefetch: TypeAlias = Literal["off", "on"]
 PingMode: TypeAlias = Literal["ready", "live"]
 
@@ -250,6 +251,10 @@ class Settings(BaseModel):
     those used longest ago leave first. 0 keeps none.
 
     For busy steps of the embedded engine: two sessions then share one copy of them in memory (docs/batching.md)."""
+    float32_matmul_precision: MatmulPrecision = "high"
+    """How exactly busy ONNX steps of the embedded engine multiply FP32 weights. `high`: with 16 of 24 bits, and sums in
+    FP32, where the processor has bfloat16 tiles (AMX); as in PyTorch, and finer than the TF32 of GPUs.
+    `highest`: FP32. Elsewhere both are FP32 (docs/tuning.md)."""
     threads: PositiveInt | None = None
     """Threads of one inference in the embedded engine. Unset: the cores this process may use."""
 

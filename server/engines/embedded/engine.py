@@ -51,6 +51,7 @@ class EmbeddedEngine:
         response_cache_bytes: int = 0,
         gpus: int | None = None,
         packed: PackedFiles | None = None,
+        is_split: bool = False,
     ) -> None:
         """`more_backends` adds backends by name, or takes the place of the built-in ones.
 
@@ -58,10 +59,12 @@ class EmbeddedEngine:
         `response_cache_bytes`: for answers of the steps whose configs say `response_cache { enable: true }`; 0: none.
         `gpus`: how many there are, where they were counted already.
         `packed`: where weights are kept as this processor wants them (`loading/packing.py`); None: in memory only.
+        `is_split`: where the processor has tiles, packed steps multiply by halves (`split_products/`).
         """
         self._threads = threads
         self._gpus = gpus
         self._packed = packed
+        self._is_split = is_split
         self._answers = RememberedAnswers(response_cache_bytes) if response_cache_bytes else None
         host_memory.tune_allocator()  # before anybody starts a thread: each brings an arena of its own
         self._more_backends = dict(more_backends or {})
@@ -259,9 +262,13 @@ class EmbeddedEngine:
         from server.engines.embedded.backends.dali import DaliBackend
         from server.engines.embedded.backends.onnxruntime import OnnxBackend, touch_runtime
         from server.engines.embedded.backends.python import PythonBackend
+        from server.engines.embedded.split_products.split_library import split_library
 
+        library = split_library() if self._is_split else None
         self._backends = {
-            "onnxruntime": OnnxBackend(self._hardware, self._threads, self._packed, self._packing.ask),
+            "onnxruntime": OnnxBackend(
+                self._hardware, self._threads, self._packed, self._packing.ask, split_library=library
+            ),
             "python": PythonBackend(),
             "dali": DaliBackend(self._hardware),
             "ensemble": EnsembleBackend(self._workers),

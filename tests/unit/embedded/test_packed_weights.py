@@ -1,59 +1,22 @@
 """Steps over packed weights: the same answers from less memory, and which of two sessions an execution takes."""
 
-import asyncio
 import threading
-from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
 from server.domain.errors import LoadFailed
-from server.domain.inference import InferenceRequest, Tensor
+from server.domain.inference import InferenceRequest
 from server.domain.model import CPU
 from server.engines.embedded.backends.onnx_packer import is_same
 from server.engines.embedded.backends.onnx_packing import recipe
 from server.engines.embedded.backends.onnx_step import AFTER_A_CROWD_S, WORTH_IT, PackableStep, Sessions, Turns
 from server.engines.embedded.backends.packed_files import GRAPH, PackedFiles
-from server.engines.embedded.engine import EmbeddedEngine
 from server.engines.embedded.loading.loader import read_config
-from server.engines.embedded.memory import host_memory
 from tests.differential.engines import staged
 from tests.fakes import repositories
 from tests.fakes.clock import FakeClock
-
-MB = 1 << 20
-SIDE = 2112
-X = np.random.default_rng(0).standard_normal((5, 4), dtype=np.float32)
-
-
-@asynccontextmanager
-async def running(root, quota=1 << 30):
-    host_memory.collect_and_release()  # what other tests left, which would be freed under a measurement
-    engine = EmbeddedEngine(threads=2, packed=PackedFiles(root / "packed", quota))
-    await engine.start(lambda _: None)
-    try:
-        yield engine
-    finally:
-        await engine.stop()
-
-
-def linear(root, name="m", side=SIDE, **options):
-    return staged(repositories.onnx_linear(root / name, ballast_bytes=4 * side**2, **options)).entry_step
-
-
-async def ask(engine, step):
-    answer = await engine.infer(step.digest, InferenceRequest({"INPUT0": Tensor("INPUT0", "FP32", X)}))
-    return answer.outputs[0].data
-
-
-async def packed(engine, step):
-    engine._packing.ask(step.digest)
-    await asyncio.sleep(0)  # it is told from any thread
-    await asyncio.gather(*engine._packing._tasks)
-
-
-def entries(root):
-    return [path.name for path in (root / "packed").iterdir()] if (root / "packed").exists() else []
+from tests.fakes.packed_steps import MB, SIDE, ask, entries, linear, packed, running
 
 
 @pytest.mark.parametrize("is_external", [False, True])

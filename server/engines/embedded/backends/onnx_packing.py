@@ -6,6 +6,10 @@ what it packed, with the optimised graph, and sessions made from there map it (m
 and the same 90 MB of files for all). A session still packs when it is made, compares, and drops its own copy where the
 file's is equal: so files of another processor are safe, and of no use.
 
+Where the processor has tiles for bfloat16 (AMX), matrix products are replaced by split ones, which ONNX Runtime does
+not have (`split_products/`): their weights are written as the tiles want them, need no packing, and are mapped as they
+are.
+
 The files are made by a process of its own (`onnx_packer.py`), which proves them before anybody else maps them.
 """
 
@@ -20,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import onnxruntime as ort
@@ -30,6 +35,7 @@ from server.domain.errors import LoadFailed
 from server.domain.model import CPU, Device, Step
 from server.engines.embedded.backends.onnx_options import session_options
 from server.engines.embedded.backends.packed_files import WEIGHTS, PackedFiles
+from server.engines.embedded.split_products.split_graph import split_products
 
 LEAST_BYTES: Final = 16 << 20
 """Smaller steps gain little: their runs do not divide well, and what is kept for a second session would be a tenth of
@@ -71,6 +77,8 @@ class Order:
     config: bytes
     threads: int
     sample: Sample
+    split_library: str | None
+    """Where the operators for split matrix products are; None: products stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,8 @@ class Recipe:
     threads: int
     """Of the wide session."""
     file_bytes: int
+    split_library: Path | None
+    """Where the operators for split matrix products are (`split_products/`); None: products stay as they are."""
 
     @property
     def own_bytes(self) -> int:
@@ -110,14 +120,15 @@ class Recipe:
 
     def wide(self, graph: Path) -> ort.InferenceSession:
         """All threads: for an execution that has the processor to itself."""
-        return wide_session(self.config, self.threads, graph)
+        return wide_session(self.config, self.threads, graph, self.split_library)
 
     def narrow(self, graph: Path) -> ort.InferenceSession:
         """One thread, the caller's: for executions side by side."""
-        return narrow_session(self.config, graph)
+        return narrow_session(self.config, graph, self.split_library)
 
     def _write(self, sample: Sample, graph: Path) -> None:
-        order = Order(str(self.source), str(graph), self.config.SerializeToString(), self.threads, sample)
+        library = str(self.split_library) if self.split_library is not None else None
+        order = Order(str(self.source), str(graph), self.config.SerializeToString(), self.threads, sample, library)
         paths = [_IMPORT_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
             done = subprocess.run(
@@ -136,7 +147,13 @@ class Recipe:
 
 
 def recipe(
-    step: Step, config: ModelConfig, source: Path, device: Device, threads: int, files: PackedFiles | None
+    step: Step,
+    config: ModelConfig,
+    source: Path,
+    device: Device,
+    threads: int,
+    files: PackedFiles | None,
+    split_library: Path | None = None,
 ) -> Recipe | None:
     """How to pack a step; None where that gains nothing, or its config says how its one session is to be."""
     if files is None or not files.quota_bytes or device != CPU or threads < 2 or step.file_bytes < LEAST_BYTES:
@@ -146,44 +163,70 @@ def recipe(
     if any(key in _PINNED or key.startswith("session.") for key in config.parameters):
         return None
     level = config.optimization.graph.level
-    told = f"{step.digest} {source.name} {level} {ort.__version__} {_processor()}"
-    return Recipe(files, hashlib.sha256(told.encode()).hexdigest()[:40], source, config, threads, step.file_bytes)
+    told = f"{step.digest} {source.name} {level} {ort.__version__} {_digest(split_library)} {_processor()}"
+    key = hashlib.sha256(told.encode()).hexdigest()[:40]
+    return Recipe(files, key, source, config, threads, step.file_bytes, split_library)
 
 
 def write_packed(source: Path, config: ModelConfig, graph: Path) -> None:
     """Write the optimised graph, and its weights beside it as they are and as this processor wants them."""
-    options = session_options(config, 1)
-    options.optimized_model_filepath = str(graph)
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+    options = _writing(config, graph)
     options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
     _session(source, options)
 
 
-def wide_session(config: ModelConfig, threads: int, graph: Path) -> ort.InferenceSession:
+def write_split(source: Path, config: ModelConfig, graph: Path) -> int:
+    """Write the optimised graph with split matrix products. Returns how many; of none, nothing is written."""
+    with TemporaryDirectory(dir=graph.parent) as folder:
+        optimised = Path(folder) / graph.name
+        _session(source, _writing(config, optimised))
+        return split_products(optimised, graph, WEIGHTS)
+
+
+def _writing(config: ModelConfig, graph: Path) -> ort.SessionOptions:
+    options = session_options(config, 1)
+    options.optimized_model_filepath = str(graph)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+    return options
+
+
+def wide_session(
+    config: ModelConfig, threads: int, graph: Path, split_library: Path | None = None
+) -> ort.InferenceSession:
     """A session over packed weights with `threads` threads, which spin for a moment before they sleep.
 
     And they take work in smaller and smaller blocks: who is through first takes more. Of MiniLM both together are 10 %
     of an execution (one text of 12 to 60 tokens, 2 cores).
     """
-    options = _options(config, threads, spins=True)
+    options = _options(config, threads, split_library, spins=True)
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
     options.add_session_config_entry("session.dynamic_block_base", "2")
     return _session(graph, options)
 
 
-def narrow_session(config: ModelConfig, graph: Path) -> ort.InferenceSession:
+def narrow_session(config: ModelConfig, graph: Path, split_library: Path | None = None) -> ort.InferenceSession:
     """A session over packed weights that runs on its caller's thread."""
-    return _session(graph, _options(config, 1))
+    return _session(graph, _options(config, 1, split_library))
 
 
-def _options(config: ModelConfig, threads: int, *, spins: bool = False) -> ort.SessionOptions:
+def _options(
+    config: ModelConfig, threads: int, split_library: Path | None, *, spins: bool = False
+) -> ort.SessionOptions:
     options = session_options(config, threads, spins=spins)
+    if split_library is not None:
+        options.register_custom_ops_library(str(split_library))
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it was optimised when written
     return options
 
 
 def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@lru_cache(maxsize=4)
+def _digest(library: Path | None) -> str:
+    """Another library may want another layout."""
+    return hashlib.sha256(library.read_bytes()).hexdigest() if library is not None else ""
 
 
 @lru_cache(maxsize=1)

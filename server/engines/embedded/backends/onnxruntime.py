@@ -64,17 +64,19 @@ class OnnxBackend:
         packed: PackedFiles | None = None,
         on_worth_it: Callable[[StepDigest], None] = lambda _: None,
         clock: Clock | None = None,
+        split_library: Path | None = None,
     ) -> None:
         """`threads`: of one execution, where a config does not say; by default the cores this process may use.
 
         `packed`: where packed weights are kept; None: each session has its own. `on_worth_it` is told, from any thread,
-        of steps that should be packed.
+        of steps that should be packed. `split_library`: operators for their matrix products (`split_products/`).
         """
         self._hardware = hardware
         cores = len(os.sched_getaffinity(0))
         self._threads = threads or cores
         self._packed = packed
         self._on_worth_it = on_worth_it
+        self._split_library = split_library
         self._turns = Turns(cores, clock or SystemClock())
 
     def load(self, step: Step, config: ModelConfig, callees: CalleeRunner) -> OnnxStep:  # noqa: ARG002 (the port)
@@ -87,7 +89,7 @@ class OnnxBackend:
         """
         path = model_file(step.directory, config, DEFAULT_FILENAME)
         device = place(config, "onnxruntime", self._hardware)
-        how = recipe(step, config, path, device, self._threads, self._packed)
+        how = recipe(step, config, path, device, self._threads, self._packed, self._split_library)
         sessions = self._packed_session(how) or self._own_session(step, config, path, device)
         compare_edges(config, sessions.wide)
         if how is None:

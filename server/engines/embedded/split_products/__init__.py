@@ -1,0 +1,1 @@
+"""Matrix products in C, for processors with bfloat16 tiles: what ONNX Runtime has no kernels for."""
