@@ -31,6 +31,7 @@ enum {
   PANEL = 32,             /* columns */
   ROWS_AT_ONCE = 128,     /* their halves, 0.5 MB for 1024 columns, stay in the L2 cache while all panels pass by */
   LINES_IN_STEP = PANEL_STEP * 2 / 64,
+  SOON = 16384,           /* bytes ahead, where weights are used once; else each pass brings its share of the next panel */
 };
 
 typedef struct {
@@ -147,26 +148,26 @@ ON_TILES static void shape_tiles(int64_t upper, int64_t lower) {
   _tile_loadconfig(&shapes);
 }
 
-/* The next panel is on its way while this one is used: each of `blocks` passes brings its share. */
-ON_TILES static void bring(const char *next, int64_t line, int64_t lines) {
-  for (int64_t end = line + lines; line < end; line++) _mm_prefetch(next + line * 64, _MM_HINT_T1);
-}
-
 typedef struct {
   const uint16_t *upper, *lower, *weights;
-  const char *next;   /* what to bring: lines from `line`, `lines` in each step */
-  int64_t line, lines;
+  const char *ahead;  /* what will be wanted soon */
+  int64_t lines;      /* of it to bring in a quarter of a step */
   const float *bias;  /* of the panel */
   float *y;
   int64_t upper_rows, lower_rows;
   __mmask16 left, right;
 } square;
 
+/* Weights come from far: they are asked for a few at a time, so that nothing else waits behind them. */
+ON_TILES static void bring(const char **ahead, int64_t lines) {
+  for (int64_t line = 0; line < lines; line++, *ahead += 64) _mm_prefetch(*ahead, _MM_HINT_T0);
+}
+
 ON_TILES static void multiply_two_blocks(const work *w, const square *s) {
   float sums[256] __attribute__((aligned(64)));
   bool is_gelu = w->of.activation == SPLIT_GELU;
   const uint16_t *a = s->upper, *b = s->lower, *panel = s->weights;
-  int64_t line = s->line;
+  const char *ahead = s->ahead;
   _tile_loadd(0, s->bias, 0); /* a stride of nothing: every row begins as the bias */
   _tile_loadd(1, s->bias + 16, 0);
   _tile_loadd(2, s->bias, 0);
@@ -182,18 +183,20 @@ ON_TILES static void multiply_two_blocks(const work *w, const square *s) {
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
     _tile_loadd(5, b, 64);
-    bring(s->next, line, s->lines);
-    line += s->lines;
+    bring(&ahead, s->lines);
     _tile_dpbf16ps(0, 4, 6); /* high x high */
     _tile_dpbf16ps(2, 5, 6);
     _tile_loadd(6, panel + 2 * TILE, 64);
+    bring(&ahead, s->lines);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
     _tile_loadd(7, panel + 3 * TILE, 64);
+    bring(&ahead, s->lines);
     _tile_dpbf16ps(0, 4, 6); /* high x low */
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
+    bring(&ahead, s->lines);
   }
   STORE(0, s->y, s->upper_rows, s->left);
   STORE(2, s->y + 16 * w->of.columns, s->lower_rows, s->left);
@@ -207,7 +210,7 @@ ON_TILES static void multiply_one_block(const work *w, const square *s) {
   float sums[256] __attribute__((aligned(64)));
   bool is_gelu = w->of.activation == SPLIT_GELU;
   const uint16_t *a = s->upper, *panel = s->weights;
-  int64_t line = s->line;
+  const char *ahead = s->ahead;
   _tile_loadd(0, s->bias, 0);
   _tile_loadd(1, s->bias + 16, 0);
   for (int64_t step = 0; step < w->steps; step++, a += BLOCK_STEP, panel += PANEL_STEP) {
@@ -217,14 +220,16 @@ ON_TILES static void multiply_one_block(const work *w, const square *s) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_loadd(4, a, 64);
-    bring(s->next, line, s->lines);
-    line += s->lines;
+    bring(&ahead, s->lines);
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(6, panel + 2 * TILE, 64);
+    bring(&ahead, s->lines);
     _tile_dpbf16ps(1, 4, 7);
     _tile_loadd(7, panel + 3 * TILE, 64);
+    bring(&ahead, s->lines);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
+    bring(&ahead, s->lines);
   }
   STORE(0, s->y, s->upper_rows, s->left);
   if (s->right) STORE(1, s->y + 16, s->upper_rows, s->right);
@@ -238,6 +243,7 @@ ON_TILES static void multiply_panels(void *of, size_t index) {
     float bias[PANEL] __attribute__((aligned(64))) = {0};
     int64_t column = panel * PANEL, columns = least(PANEL, w->of.columns - column);
     const uint16_t *weights = w->of.weights + panel * w->steps * PANEL_STEP;
+    const int64_t panel_bytes = w->steps * PANEL_STEP * (int64_t)sizeof(uint16_t);
     memcpy(bias, w->of.bias + column, (size_t)columns * sizeof(float));
     for (int64_t pass = 0; pass < passes; pass++) {
       int64_t row = pass * 2 * 16;
@@ -246,9 +252,8 @@ ON_TILES static void multiply_panels(void *of, size_t index) {
           .upper = block,
           .lower = block + w->steps * BLOCK_STEP,
           .weights = weights,
-          .next = (const char *)(weights + w->steps * PANEL_STEP),
-          .line = pass * w->steps * LINES_IN_STEP / passes,
-          .lines = panel + 1 < w->panels ? LINES_IN_STEP / passes : 0,
+          .ahead = (const char *)weights + (passes > 1 ? (passes + pass) * panel_bytes / passes : SOON),
+          .lines = LINES_IN_STEP / 4 / passes,
           .bias = bias,
           .y = w->of.y + (w->first_row + row) * w->of.columns + column,
           .upper_rows = least(16, w->rows - row),
