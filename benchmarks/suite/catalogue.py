@@ -14,7 +14,7 @@ SCENARIOS: Final = (
     "open_loop",
     "peers",
     "loadgen",
-    "int8",
+    "precision",
     "mixed_payloads",
     "images",
     "zero_shot",
