@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Sequence
 
 from server.engines.triton.wire.binary_tensors import Piece
-from server.engines.triton.wire.busy_polling import BusyPolling
 from server.engines.triton.wire.connection import Connection, HttpAnswer
 from server.engines.triton.wire.errors import ServerGone
 
@@ -20,20 +19,17 @@ class ConnectionPool:
         self._count = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_closed = False
-        self._polling = BusyPolling()
         self._all: set[Connection] = set()
 
     async def exchange(self, head: bytes, pieces: Sequence[Piece]) -> HttpAnswer:
         """Send one request on a free connection, waiting for one if all are busy. Raises ServerGone."""
         connection = await self._take()
         is_done = False
-        self._polling.began()
         try:
             answer = await connection.exchange(head, pieces)
             is_done = True
             return answer
         finally:
-            self._polling.ended()
             self._give_back(connection, is_reusable=is_done)
 
     def close(self) -> None:
