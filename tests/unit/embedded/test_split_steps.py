@@ -126,7 +126,7 @@ def test_a_graph_without_large_products_is_packed_as_ever(tmp_path):
     sample = Sample(("OUTPUT0",), {"INPUT0": np.ones((1, 2112), np.float32)})
     target = tmp_path / "packed" / GRAPH
     target.parent.mkdir()
-    library = str(split_library.split_library())
+    library = split_library.split_library()
     order = Order(
         str(folder / "1" / "model.onnx"), str(target), read_config(step).SerializeToString(), 2, sample, library
     )

@@ -54,7 +54,7 @@ def pack(order: Order) -> str:
 
 
 def _differs(order: Order, config: ModelConfig, tolerance: float) -> str:
-    graph, library = Path(order.graph), Path(order.split_library) if order.split_library is not None else None
+    graph, library = Path(order.graph), order.split_library
     wide, narrow = wide_session(config, order.threads, graph, library), narrow_session(config, graph, library)
     names, feed = list(order.sample.names), dict(order.sample.feed)
     expected = _own_session(Path(order.source), config).run(names, feed)

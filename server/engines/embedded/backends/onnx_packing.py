@@ -77,7 +77,7 @@ class Order:
     config: bytes
     threads: int
     sample: Sample
-    split_library: str | None
+    split_library: Path | None
     """Where the operators for split matrix products are; None: products stay as they are."""
 
 
@@ -127,8 +127,8 @@ class Recipe:
         return narrow_session(self.config, graph, self.split_library)
 
     def _write(self, sample: Sample, graph: Path) -> None:
-        library = str(self.split_library) if self.split_library is not None else None
-        order = Order(str(self.source), str(graph), self.config.SerializeToString(), self.threads, sample, library)
+        config = self.config.SerializeToString()
+        order = Order(str(self.source), str(graph), config, self.threads, sample, self.split_library)
         paths = [_IMPORT_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
             done = subprocess.run(

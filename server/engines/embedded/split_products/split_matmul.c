@@ -15,6 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+void split_run_here(void *context, void (*task)(void *of, size_t index), size_t count, void *of) {
+  (void)context;
+  for (size_t index = 0; index < count; index++) task(of, index);
+}
+
 #if defined(__x86_64__) && defined(__linux__)
 
 #include <cpuid.h>
@@ -27,10 +32,8 @@
 enum {
   TILE = 512,             /* elements */
   BLOCK_STEP = 2 * TILE,  /* of x: high, low */
-  PANEL_STEP = 4 * TILE,  /* of the weights */
-  PANEL = 32,             /* columns */
   ROWS_AT_ONCE = 128,     /* their halves, 0.5 MB for 1024 columns, stay in the L2 cache while all panels pass by */
-  LINES_IN_STEP = PANEL_STEP * 2 / 64,
+  LINES_IN_STEP = SPLIT_STEP_SIZE * 2 / 64,
   SOON = 16384,           /* bytes ahead, where weights are used once; else each pass brings its share of the next panel */
 };
 
@@ -172,7 +175,7 @@ ON_TILES static void multiply_two_blocks(const work *w, const square *s) {
   _tile_loadd(1, s->bias + 16, 0);
   _tile_loadd(2, s->bias, 0);
   _tile_loadd(3, s->bias + 16, 0);
-  for (int64_t step = 0; step < w->steps; step++, a += BLOCK_STEP, b += BLOCK_STEP, panel += PANEL_STEP) {
+  for (int64_t step = 0; step < w->steps; step++, a += BLOCK_STEP, b += BLOCK_STEP, panel += SPLIT_STEP_SIZE) {
     _tile_loadd(6, panel, 64);
     _tile_loadd(4, a + TILE, 64);
     _tile_loadd(7, panel + TILE, 64);
@@ -213,7 +216,7 @@ ON_TILES static void multiply_one_block(const work *w, const square *s) {
   const char *ahead = s->ahead;
   _tile_loadd(0, s->bias, 0);
   _tile_loadd(1, s->bias + 16, 0);
-  for (int64_t step = 0; step < w->steps; step++, a += BLOCK_STEP, panel += PANEL_STEP) {
+  for (int64_t step = 0; step < w->steps; step++, a += BLOCK_STEP, panel += SPLIT_STEP_SIZE) {
     _tile_loadd(6, panel, 64);
     _tile_loadd(4, a + TILE, 64);
     _tile_loadd(7, panel + TILE, 64);
@@ -240,10 +243,10 @@ ON_TILES static void multiply_panels(void *of, size_t index) {
   int64_t first = (int64_t)index * w->panels_in_task, end = least(w->panels, first + w->panels_in_task);
   int64_t passes = parts(w->rows, 2 * 16), upper_shape = 0, lower_shape = -1;
   for (int64_t panel = first; panel < end; panel++) {
-    float bias[PANEL] __attribute__((aligned(64))) = {0};
-    int64_t column = panel * PANEL, columns = least(PANEL, w->of.columns - column);
-    const uint16_t *weights = w->of.weights + panel * w->steps * PANEL_STEP;
-    const int64_t panel_bytes = w->steps * PANEL_STEP * (int64_t)sizeof(uint16_t);
+    float bias[SPLIT_PANEL] __attribute__((aligned(64))) = {0};
+    int64_t column = panel * SPLIT_PANEL, columns = least(SPLIT_PANEL, w->of.columns - column);
+    const uint16_t *weights = w->of.weights + panel * w->steps * SPLIT_STEP_SIZE;
+    const int64_t panel_bytes = w->steps * SPLIT_STEP_SIZE * (int64_t)sizeof(uint16_t);
     memcpy(bias, w->of.bias + column, (size_t)columns * sizeof(float));
     for (int64_t pass = 0; pass < passes; pass++) {
       int64_t row = pass * 2 * 16;
@@ -280,7 +283,7 @@ ON_TILES static void multiply_panels(void *of, size_t index) {
 /* --- all of it ----------------------------------------------------------------------------------------------------- */
 
 bool split_matmul(const split_product *product, split_runner run, void *context) {
-  work w = {.of = *product, .steps = parts(product->inner, 32), .panels = parts(product->columns, PANEL)};
+  work w = {.of = *product, .steps = parts(product->inner, SPLIT_STEP), .panels = parts(product->columns, SPLIT_PANEL)};
   int64_t most_blocks = parts(least(product->rows, ROWS_AT_ONCE), 16);
   if (!most_blocks || !w.panels) return true;
   size_t scratch = (size_t)(most_blocks * w.steps) * BLOCK_STEP * sizeof(uint16_t);
@@ -290,11 +293,7 @@ bool split_matmul(const split_product *product, split_runner run, void *context)
   for (w.first_row = 0; w.first_row < product->rows; w.first_row += ROWS_AT_ONCE) {
     w.rows = least(ROWS_AT_ONCE, product->rows - w.first_row);
     size_t blocks = (size_t)parts(w.rows, 16);
-    if (blocks > 2) {
-      run(context, split_block, blocks, &w);
-    } else {
-      for (size_t block = 0; block < blocks; block++) split_block(&w, block);
-    }
+    (blocks > 2 ? run : split_run_here)(context, split_block, blocks, &w); /* less is done before others are awake */
     run(context, multiply_panels, (size_t)parts(w.panels, w.panels_in_task), &w);
   }
   free(w.blocks);

@@ -6,6 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* How the weights lie, as split_weights.py has it. */
+enum {
+  SPLIT_PANEL = 32,        /* columns that lie together */
+  SPLIT_STEP = 32,         /* rows of a panel that lie together */
+  SPLIT_STEP_SIZE = 2048,  /* elements of those: their high and their low halves */
+};
+
 /* What is done to each element after the bias was added. */
 enum split_activation { SPLIT_NOTHING = 0, SPLIT_GELU = 1 };
 
@@ -20,6 +27,9 @@ typedef struct {
 
 /* Runs task(of, 0) ... task(of, count - 1), in any order, on any threads; returns when all are done. */
 typedef void (*split_runner)(void *context, void (*task)(void *of, size_t index), size_t count, void *of);
+
+/* The runner that needs no threads, and no context. */
+void split_run_here(void *context, void (*task)(void *of, size_t index), size_t count, void *of);
 
 /* Whether this processor and this kernel have what it needs. Asks the kernel once for the tile registers. */
 bool split_matmul_is_ready(void);

@@ -71,13 +71,12 @@ static OrtStatus *input_of(const void *context, size_t index, const void **data,
 
 /* On the threads of the session, and on the caller's alone where it has no others. */
 static void run_in_session(void *context, void (*task)(void *, size_t), size_t count, void *of) {
-  OrtStatus *failed = NULL;
   if (count > 1) {
-    failed = ORT(PARALLEL_FOR, void *, void (*)(void *, size_t), size_t, size_t, void *)(context, task, count, count, of);
+    OrtStatus *failed = ORT(PARALLEL_FOR, void *, void (*)(void *, size_t), size_t, size_t, void *)(context, task, count, count, of);
     if (!failed) return;
     ORT_VOID(RELEASE_STATUS, OrtStatus *)(failed); /* it refuses before it begins: outside of a run */
   }
-  for (size_t index = 0; index < count; index++) task(of, index);
+  split_run_here(context, task, count, of);
 }
 
 static OrtStatus *compute(void *kernel, void *context) {
@@ -92,7 +91,8 @@ static OrtStatus *compute(void *kernel, void *context) {
     return failure(INVALID_ARGUMENT, "a split matrix product of other inputs than expected");
   int64_t rows = 1, inner = axes[count - 1];
   for (size_t axis = 0; axis + 1 < count; axis++) rows *= axes[axis];
-  if ((columns + 31) / 32 != weight_axes[0] || (inner + 31) / 32 != weight_axes[1] || weight_axes[2] != 2048)
+  int64_t panels = (columns + SPLIT_PANEL - 1) / SPLIT_PANEL, steps = (inner + SPLIT_STEP - 1) / SPLIT_STEP;
+  if (weight_axes[0] != panels || weight_axes[1] != steps || weight_axes[2] != SPLIT_STEP_SIZE)
     return failure(INVALID_ARGUMENT, "the last axis of a split matrix product's input does not fit its weights");
   axes[count - 1] = columns;
   TRY(ORT(GET_OUTPUT, void *, size_t, const int64_t *, size_t, void **)(context, 0, axes, count, &output));
@@ -142,15 +142,14 @@ static int input_type(const Operator *self, size_t index) { return (void)self, i
 static int output_type(const Operator *self, size_t index) { return (void)self, (void)index, 1; }
 static size_t three(const Operator *self) { return (void)self, 3; }
 static size_t one(const Operator *self) { return (void)self, 1; }
-static int required(const Operator *self, size_t index) { return (void)self, (void)index, 0; }
-static int usual(const Operator *self, size_t index) { return (void)self, (void)index, 0; }
+static int usual(const Operator *self, size_t index) { return (void)self, (void)index, 0; } /* required; memory of a CPU */
 static int yes(const Operator *self) { return (void)self, 1; }
 
 #define OPERATOR(kind)                                                                                                   \
   {                                                                                                                      \
     .version = API_VERSION, .name = name, .provider = cpu, .input_type = input_type, .input_count = three,               \
-    .output_type = output_type, .output_count = one, .destroy_kernel = destroy, .input_kind = required,                  \
-    .output_kind = required, .input_memory = usual, .least_inputs = yes, .inputs_alike = yes, .least_outputs = yes,      \
+    .output_type = output_type, .output_count = one, .destroy_kernel = destroy, .input_kind = usual,                     \
+    .output_kind = usual,    .input_memory = usual, .least_inputs = yes, .inputs_alike = yes, .least_outputs = yes,      \
     .outputs_alike = yes, .create_kernel_v2 = create, .compute_v2 = compute, .activation = kind                          \
   }
 
@@ -176,9 +175,4 @@ OrtStatus *RegisterCustomOps(void *options, const OrtApiBase *base) {
 
 /* --- for tests, which have no session ---------------------------------------------------------------------------------- */
 
-static void run_here(void *context, void (*task)(void *, size_t), size_t count, void *of) {
-  (void)context;
-  for (size_t index = 0; index < count; index++) task(of, index);
-}
-
-bool split_matmul_here(const split_product *product) { return split_matmul(product, run_here, NULL); }
+bool split_matmul_here(const split_product *product) { return split_matmul(product, split_run_here, NULL); }

@@ -25,9 +25,10 @@ def split_weights(matrix: Floats) -> Halves:
     padded = np.zeros((steps * STEP, panels * PANEL), dtype=np.float32)
     padded[:inner, :columns] = matrix
     high = nearest_bfloat16(padded)
+    rounded = as_float32(high)
     with np.errstate(invalid="ignore"):  # infinity - infinity
-        left_over = padded - as_float32(high)
-    low = nearest_bfloat16(np.where(np.isfinite(as_float32(high)), left_over, np.float32(0)))
+        left_over = padded - rounded
+    low = nearest_bfloat16(np.where(np.isfinite(rounded), left_over, np.float32(0)))
     tiles = [part.reshape(steps, 16, 2, panels, 2, 16).transpose(3, 0, 4, 1, 5, 2) for part in (high, low)]
     return np.ascontiguousarray(np.stack(tiles, axis=2)).reshape(panels, steps, 4 * 512)
 
