@@ -128,11 +128,18 @@ def processes(client) -> set[int]:
     return {child.pid for child in psutil.Process(client.live.pid).children(recursive=True)}
 
 
+def pipeline_of_its_own(root: Path) -> Path:
+    """`echo_pipeline`, with an echo that no other archive has: shared, it would have run before and run on."""
+    echo_pipeline(root)
+    (root / "echo" / "1" / "of_its_own.txt").write_text("pipeline_of_its_own")
+    return root
+
+
 def test_after_an_unload_all_parts_are_gone(multi):
     """Triton answers the UNLOAD of an ensemble while its parts still run, and the next LOAD meets occupied memory."""
     multi.settle()
     before, charged = processes(multi), multi.charged_bytes()
-    model, url = multi.place(echo_pipeline)
+    model, url = multi.place(pipeline_of_its_own)
     assert multi.load(model, url).status_code == 200
     assert multi.invoke(model).status_code == 200
     assert processes(multi) - before
