@@ -130,6 +130,7 @@ class EmbeddedEngine:
             "onnxruntime_providers": list(self._hardware.providers),
             "gpus": self._hardware.gpus,
             "steps": len(self._residents),
+            "packed_steps": self._packing.facts(),
             "running": self._activity()[1],
             "restarts": 0,
             "response_cache": self._answers.facts() if self._answers is not None else None,

@@ -55,6 +55,11 @@ class PackableStep(LoadedStep, Protocol):
         ...
 
     @property
+    def split_products(self) -> int:
+        """How many matrix products it computes from halves of FP32 numbers (`split_products/`)."""
+        ...
+
+    @property
     def reserve_bytes(self) -> int:
         """Host memory that packing will add to what the step takes now."""
         ...

@@ -203,6 +203,13 @@ class Resident:
         return (self.step.directory,) if packed is None else (self.step.directory, packed)
 
     @property
+    def packed(self) -> Mapping[str, object] | None:
+        """What its packed weights are, JSON-ready; None where they are as the archive has them."""
+        if (packable := self._packable) is None or packable.folder is None:
+            return None
+        return {"step": self.step.name, "digest": self.step.digest, "split_products": packable.split_products}
+
+    @property
     def reserve_bytes(self) -> int:
         """Host memory that it will take when its weights are packed; 0 where they are, or never will be."""
         return packable.reserve_bytes if (packable := self._packable) is not None else 0

@@ -26,20 +26,27 @@ def operators(root):
 
 @NEEDS_TILES
 @pytest.mark.parametrize("is_external", [False, True])
-async def test_a_busy_step_goes_over_to_split_products_and_stays_there(tmp_path, is_external):
+async def test_a_busy_step_goes_over_to_split_products_and_stays_there(tmp_path, is_external, caplog):
     step = linear(tmp_path, is_external=is_external)
     async with running(tmp_path, is_split=True) as engine:
         charged = (await engine.load(step)).on(CPU)
         before = await ask(engine, step)
-        await packed(engine, step)
+        assert engine.describe()["packed_steps"] == []
+        with caplog.at_level(logging.INFO):
+            await packed(engine, step)
+        assert "in bfloat16 halves from now on: 1" in caplog.text
+        assert engine.describe()["packed_steps"] == [{"step": "m", "digest": step.digest, "split_products": 1}]
         np.testing.assert_allclose(await ask(engine, step), before, rtol=1e-5)
         assert "SplitMatMul" in operators(tmp_path)
         await engine.unload(step.digest)
         assert (await engine.load(step)).on(CPU) == charged
+        assert engine.describe()["packed_steps"][0]["split_products"] == 1
         np.testing.assert_allclose(await ask(engine, step), before, rtol=1e-5)
     async with running(tmp_path, is_split=False) as engine:  # `highest`: an entry of its own
         await engine.load(step)
+        await ask(engine, step)
         await packed(engine, step)
+        assert engine.describe()["packed_steps"][0]["split_products"] == 0
         np.testing.assert_array_equal(await ask(engine, step), before)
 
 

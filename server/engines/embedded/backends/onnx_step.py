@@ -22,6 +22,7 @@ from server.domain.model import CPU, Device, Step, StepDigest
 from server.engines.embedded.backends.onnx_errors import load_error, run_error
 from server.engines.embedded.backends.onnx_packing import Recipe, Sample
 from server.engines.embedded.running.instances import Instances
+from server.engines.embedded.split_products.split_graph import COUNT
 
 WORTH_IT: Final = 200
 """Executions after which packed weights are made: by then two sessions have saved, or would have, what making them
@@ -122,6 +123,14 @@ class PackableStep(OnnxStep):
         """Where the files are that it maps beside the step's own; None before it was packed."""
         sessions = self._sessions
         return sessions.graph.parent if sessions is not None and sessions.graph is not None else None
+
+    @property
+    def split_products(self) -> int:
+        """How many matrix products of the packed graph are split; 0 before it was packed."""
+        sessions = self._sessions
+        if sessions is None or sessions.graph is None:
+            return 0
+        return int(sessions.wide.get_modelmeta().custom_metadata_map.get(COUNT, 0))
 
     @property
     def reserve_bytes(self) -> int:

@@ -51,6 +51,10 @@ class Packing:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def facts(self) -> list[Mapping[str, object]]:
+        """The steps whose weights are packed, JSON-ready."""
+        return [packed for each in self._residents.values() if (packed := each.packed) is not None]
+
     def _follow(self, digest: StepDigest) -> None:
         task = asyncio.create_task(self._pack(digest), name=f"pack {digest[:12]}")
         self._tasks.add(task)
@@ -72,5 +76,7 @@ class Packing:
         with self._peaks.packing(resident.step):
             has_packed = resident.pack()
             host_memory.collect_and_release()  # the sessions until now
-        if has_packed:
-            _log.info("packed the weights of step %r", resident.step.name)
+        if has_packed and (packed := resident.packed) is not None:
+            products = packed["split_products"]
+            how = f"; matrix products that run in bfloat16 halves from now on: {products}" if products else ""
+            _log.info("packed the weights of step %r%s", resident.step.name, how)

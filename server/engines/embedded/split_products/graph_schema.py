@@ -20,7 +20,11 @@ _BYTES: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
 _INT: Final = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
 
 _MESSAGES: Final[dict[str, list[tuple[str, int, int | str, bool]]]] = {
-    "ModelProto": [("graph", 7, "GraphProto", False), ("opset_import", 8, "OperatorSetIdProto", True)],
+    "ModelProto": [
+        ("graph", 7, "GraphProto", False),
+        ("opset_import", 8, "OperatorSetIdProto", True),
+        ("metadata_props", 14, "StringStringEntryProto", True),
+    ],
     "OperatorSetIdProto": [("domain", 1, _TEXT, False), ("version", 2, _INT, False)],
     "GraphProto": [
         ("node", 1, "NodeProto", True),

@@ -17,6 +17,8 @@ from server.engines.embedded.split_products.graph_schema import EXTERNAL, FLOAT,
 from server.engines.embedded.split_products.split_weights import Floats, split_weights
 
 DOMAIN: Final = "roundhouse"
+COUNT: Final = "roundhouse.split_products"
+"""In a graph's metadata: how many products were split."""
 LEAST_SIDE: Final = 64
 """Of a matrix, in either direction: smaller ones leave most of a tile empty."""
 _PAGE: Final = 4096
@@ -40,6 +42,7 @@ def split_products(source: Path, target: Path, weights: str) -> int:
         return 0
     if not any(each.domain == DOMAIN for each in model.opset_import):
         model.opset_import.add(domain=DOMAIN, version=1)
+    model.metadata_props.add(key=COUNT, value=str(split.count))
     with (target.parent / weights).open("wb") as file:
         _write_weights(model.graph, split.matrices, _WeightsBeside(source), file, weights)
     target.write_bytes(model.SerializeToString())
