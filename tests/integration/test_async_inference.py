@@ -178,6 +178,7 @@ def test_what_happens_is_shown_and_counted(server, shared_world):
     with caller(server, "linear") as client:
         answer = client.invoke_endpoint_async(EndpointName="any", Body=request(INPUTS), ContentType=JSON)
     shared_world.get(answer["OutputLocation"])
+    assert [message["inferenceId"] for message in shared_world.successes(1)] == [answer["InferenceId"]]
     shown = until(lambda: (found := jobs_of(server))["running"] == 0 and found, what="no job under way")
     with requests.Session() as session:
         page = session.get(f"{server.base_url}/metrics").text

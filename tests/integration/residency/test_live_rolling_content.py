@@ -68,9 +68,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(store, server)
 
 
-@pytest.fixture(params=["", ".tar.gz"], ids=["folder", "packed"])
+@pytest.fixture(params=["-folder", "-packed.tar.gz"], ids=["folder", "packed"])
 def archive(request: pytest.FixtureRequest, place: Place) -> str:
-    """An archive with the old content that nobody asked for yet, alone in memory once somebody does."""
+    """An archive with the old content that nobody asked for yet, alone in memory once somebody does.
+
+    No name of a folder is that of a packed one without its ending: each would stand in for the other.
+    """
     name = f"{request.node.originalname}{request.param}"
     place.put(name, OLD)
     with Client(place.server) as client:
