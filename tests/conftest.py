@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 asyncio.set_event_loop(None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what has to run on one worker (`--dist loadgroup`): what shares a server or an archive that takes long to make.
 
@@ -32,6 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Fail where xdist does not see the groups: files would be torn apart, and their servers started twice."""
+    ungrouped = [each for each in ids if "@" not in each]
+    if node.config.option.dist == "loadgroup" and ungrouped:
+        raise pytest.UsageError(f"xdist sees no group of {ungrouped[0]}: this pytest and this xdist do not fit")
 
 
 def _group(item: pytest.Item) -> str:
