@@ -30,10 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     That is a file; of the tests that take both engines in turn, a file and an engine, so that a worker which comes to
     the next file still has that engine's servers; or what files of one group name by `pytest.mark.xdist_group`.
+    And what is slow goes first.
     """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
+    # At the end all workers but one would wait for it.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(optionalhook=True)

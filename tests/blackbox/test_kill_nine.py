@@ -16,6 +16,8 @@ from tests.blackbox.client import Client, outputs, text
 from tests.integration.live_server import live_server, start
 from tests.integration.until import until
 
+pytestmark = pytest.mark.slow
+
 RECOVERY_S = 20
 MOODY = "moody.tar.gz"
 SHARED_MEMORY = Path("/dev/shm")
