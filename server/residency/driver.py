@@ -20,6 +20,7 @@ from server.residency.leases import RESIDENT, Lease
 from server.residency.loader import Loader
 from server.residency.memory.footprint import Footprints
 from server.residency.observer import ResidencyObserver
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning.failures import fresh
 from server.residency.planning.planner import Planner
@@ -131,7 +132,7 @@ class Driver:
             if self._waiters.pop(waiter, None) is not None:
                 self.tell(e.GaveUp(self._now(), waiter))
 
-    def _grant(self, command: e.Grant) -> None:
+    def _grant(self, command: c.Grant) -> None:
         record, is_hit = command.record, command.warmth == RESIDENT
         lease = Lease(record, self.give_back)
         lease.warmth = command.warmth
@@ -147,41 +148,41 @@ class Driver:
         else:
             self._observer.miss(record.archive.name, command.warmth)
 
-    def _refuse(self, command: e.Refuse) -> None:
+    def _refuse(self, command: c.Refuse) -> None:
         waiter = self._waiters.pop(command.waiter, None)
         if waiter is not None and not waiter.done():
             waiter.set_exception(fresh(command.error))
 
-    def _arrived(self, command: e.Arrived) -> None:
+    def _arrived(self, command: c.Arrived) -> None:
         record = command.record
         steps = self.loader.loaded_since(record.admitted_at, [step.step for step in record.steps])
         record.cold_start = ColdStart(record.archive.staging, record.load_s, steps)
         self._observer.loaded(record.archive.name, record.cold_start)
 
-    def _departed(self, command: e.Departed) -> None:
+    def _departed(self, command: c.Departed) -> None:
         self._observer.evicted(command.name, command.reason)
 
-    def _broke(self, command: e.Broke) -> None:
+    def _broke(self, command: c.Broke) -> None:
         # The answers need not tell: content that was there before may serve on.
         _log.warning("archive %r could not be loaded: %s", command.name, command.error)
         self._observer.failed(command.name, type(command.error).__name__)
 
-    def _gone(self, command: e.Gone) -> None:
+    def _gone(self, command: c.Gone) -> None:
         ticket = self._tickets.pop(command.ticket, None)
         if ticket is not None and not ticket.done():
             ticket.set_result(None)
 
-    def _renew_engine(self, command: e.RenewEngine) -> None:
+    def _renew_engine(self, command: c.RenewEngine) -> None:
         del command
         self.renew()
 
-    def _recalled(self, command: e.Recalled) -> None:
+    def _recalled(self, command: c.Recalled) -> None:
         self._observer.evicted(command.record.archive.name, "the engine is renewed")
 
-    def _load(self, command: e.Load) -> None:
+    def _load(self, command: c.Load) -> None:
         self.loader.load(command)
 
-    def _unload(self, command: e.Unload) -> None:
+    def _unload(self, command: c.Unload) -> None:
         leaving = self.planner.house.inventory.steps.get(command.digest)
         if leaving is not None and not self.planner.house.is_closed:
             self._demoted[command.digest] = leaving.step
@@ -235,15 +236,15 @@ class Driver:
 _MOVES: Final = frozenset({e.StepLoaded, e.StepUnloaded})
 COMMANDS: Final[Mapping[type[Any], Callable[[Driver, Any], None]]] = MappingProxyType(
     {
-        e.Grant: Driver._grant,
-        e.Refuse: Driver._refuse,
-        e.Arrived: Driver._arrived,
-        e.Departed: Driver._departed,
-        e.Broke: Driver._broke,
-        e.Gone: Driver._gone,
-        e.Load: Driver._load,
-        e.Unload: Driver._unload,
-        e.RenewEngine: Driver._renew_engine,
-        e.Recalled: Driver._recalled,
+        c.Grant: Driver._grant,
+        c.Refuse: Driver._refuse,
+        c.Arrived: Driver._arrived,
+        c.Departed: Driver._departed,
+        c.Broke: Driver._broke,
+        c.Gone: Driver._gone,
+        c.Load: Driver._load,
+        c.Unload: Driver._unload,
+        c.RenewEngine: Driver._renew_engine,
+        c.Recalled: Driver._recalled,
     }
 )

@@ -14,16 +14,8 @@ from server.domain.ports import Engine
 from server.residency.host import HostTier
 from server.residency.memory.footprint import MOST_REMEMBERED, Footprints
 from server.residency.observer import ResidencyObserver
-from server.residency.planning.events import (
-    Event,
-    Load,
-    StepFailed,
-    StepLoaded,
-    StepLost,
-    StepOutOfMemory,
-    StepUnloaded,
-    Unload,
-)
+from server.residency.planning.commands import Load, Unload
+from server.residency.planning.events import Event, StepFailed, StepLoaded, StepLost, StepOutOfMemory, StepUnloaded
 
 logger = logging.getLogger(__name__)
 

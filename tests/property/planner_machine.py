@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from server.domain.errors import DeviceFull, EngineLost, LoadFailed
 from server.domain.model import Footprint, clipped
 from server.residency.options import ResidencyOptions
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from tests.property.planner_books import Lease
 from tests.property.planner_universe import GPU, digests, universe
@@ -88,8 +89,8 @@ class _PlannerMachine(RuleBasedStateMachine):
         if is_resident or is_known_to_fail or archive.name == "giant":
             assert waiter not in world.waiters, "this waiter could be answered at once"
         if archive.name == "giant":
-            assert [type(each.error) for each in commands if isinstance(each, e.Refuse)] == [DeviceFull]
-            assert not any(isinstance(each, e.Departed) for each in commands), "evicted for what can never fit"
+            assert [type(each.error) for each in commands if isinstance(each, c.Refuse)] == [DeviceFull]
+            assert not any(isinstance(each, c.Departed) for each in commands), "evicted for what can never fit"
 
     @rule(
         key=st.sampled_from(sorted(ARCHIVES)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from server.domain.errors import DeviceFull
 from server.domain.model import StepDigest
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from tests.property.planner_books import Books, Lease
 from tests.property.planner_universe import PREDICTED, add, covers, difference, digests, together
@@ -21,7 +22,7 @@ class World(Books):
 
     # Playing
 
-    def tell(self, event: e.Event) -> list[e.Command]:
+    def tell(self, event: e.Event) -> list[c.Command]:
         self.is_broken = True  # until all checks have passed
         was_clean = self._is_clean()
         loading_before = self.in_state("loading")
@@ -34,7 +35,7 @@ class World(Books):
         decisions = list(self.planner.house.decisions)[self.seen_decisions :]
         self.seen_decisions += len(decisions)
         is_clean = was_clean and self._is_clean() and self.in_state("loading") == loading_before
-        is_clean = is_clean and not any(isinstance(each, e.Arrived | e.Grant) for each in commands)
+        is_clean = is_clean and not any(isinstance(each, c.Arrived | c.Grant) for each in commands)
         self._obey(commands, decisions, is_clean=is_clean)
         self.check()
         self.is_broken = False
@@ -46,11 +47,11 @@ class World(Books):
             step.out_of_memory for step in self.inventory.steps.values()
         )
 
-    def _obey(self, commands: list[e.Command], decisions: list, *, is_clean: bool) -> None:
+    def _obey(self, commands: list[c.Command], decisions: list, *, is_clean: bool) -> None:
         departures = iter(decisions)
         batch: list = []
         for command in [*commands, None]:
-            decision = next(departures) if isinstance(command, e.Departed) else None
+            decision = next(departures) if isinstance(command, c.Departed) else None
             if batch and (decision is None or self._occasion(decision) != self._occasion(batch[0])):
                 self._check_victims(batch, is_clean=is_clean)
                 for each in batch:
@@ -65,7 +66,7 @@ class World(Books):
     def _occasion(decision) -> tuple:
         return decision.reason, decision.for_whom, decision.needed
 
-    def _on_load(self, command: e.Load) -> None:
+    def _on_load(self, command: c.Load) -> None:
         digest = command.step.digest
         assert digest not in self.engine, "a step is loaded twice at once, or while it is being unloaded"
         for callee in command.step.calls.values():
@@ -76,7 +77,7 @@ class World(Books):
         loading = sum(state == "loading" for state in self.engine.values())
         assert loading <= self.options.max_parallel_loads, "too many loads side by side"
 
-    def _on_unload(self, command: e.Unload) -> None:
+    def _on_unload(self, command: c.Unload) -> None:
         digest = command.digest
         assert self.engine.get(digest) == "resident", "what is not resident is unloaded"
         for key, held in self.residents.items():
@@ -93,7 +94,7 @@ class World(Books):
             return
         self.engine[digest] = "unloading"
 
-    def _on_arrived(self, command: e.Arrived) -> None:
+    def _on_arrived(self, command: c.Arrived) -> None:
         held = command.record.archive
         for each in held.steps:
             assert self.engine.get(each.digest) == "resident", "an archive is called resident without all its steps"
@@ -101,7 +102,7 @@ class World(Books):
         self.last_used[held.key] = (self.now, command.record.admission)
         self.arrived[held.key] = (self.now, command.record)
 
-    def _on_grant(self, command: e.Grant) -> None:
+    def _on_grant(self, command: c.Grant) -> None:
         wanted = self.waiters.pop(command.waiter, None)
         assert wanted is not None, "a lease is granted to nobody, or twice"
         self.hold(command.record)
@@ -111,16 +112,16 @@ class World(Books):
         may_fit = self.may_fit(wanted)
         assert granted.key == wanted.key or is_broken or not may_fit, "old content is served although the new may load"
 
-    def _on_refuse(self, command: e.Refuse) -> None:
+    def _on_refuse(self, command: c.Refuse) -> None:
         wanted = self.waiters.pop(command.waiter, None)
         assert wanted is not None, "a refusal to nobody, or twice"
         if isinstance(command.error, DeviceFull) and not self.is_failing:
             assert not self.may_fit(wanted), "refused although there would be room"
 
-    def _on_broke(self, command: e.Broke) -> None:
+    def _on_broke(self, command: c.Broke) -> None:
         assert command.error is not None
 
-    def _on_gone(self, command: e.Gone) -> None:
+    def _on_gone(self, command: c.Gone) -> None:
         assert command.ticket in self.tickets
         self.tickets.discard(command.ticket)
 

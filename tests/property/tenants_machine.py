@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from server.domain.errors import LoadFailed
 from server.domain.model import Footprint
 from server.residency.options import ResidencyOptions
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning.terms import Wish
 from tests.property.tenants_world import (
@@ -86,7 +87,7 @@ class _TenantsMachine(RuleBasedStateMachine):
         fits = size_of(digests(ARCHIVES[key])) <= min(BUDGET, QUOTAS.get(group_of(world.name(key)), BUDGET))
         if is_new and has_room and fits:
             assert key in world.queue or key in world.inventory.archives, "an order is not taken"
-        assert not any(isinstance(each, e.Grant) and each.record.archive.key == key for each in commands)
+        assert not any(isinstance(each, c.Grant) and each.record.archive.key == key for each in commands)
 
     @precondition(lambda self: self.world.waiters)
     @rule(which=PICK)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from server.domain.errors import DeviceFull, LoadFailed
 from server.domain.model import Footprint
 from server.residency.leases import Lease
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning.terms import ArchiveEntry, GroupEntry, Tariff, Wish
 from tests.fakes.source import archive, step
@@ -110,7 +111,7 @@ class Tenants:
         granted = {
             key
             for command in commands
-            if isinstance(command, e.Grant)
+            if isinstance(command, c.Grant)
             and here_before.get(key := command.record.archive.key) is command.record  # not one that came after it
         }
         self._before = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from server.domain.model import CPU, Footprint, StagedArchive
 from server.residency.options import ResidencyOptions
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from tests.fakes.source import archive, step
 from tests.property.planted_planner import plant
@@ -76,16 +77,16 @@ class Played:
 
     def _tell(self, event: e.Event) -> None:
         for command in self.planner.handle(event):
-            if isinstance(command, e.Load):
+            if isinstance(command, c.Load):
                 self.work.append((e.StepLoaded, (command.step.digest, command.step.predicted)))
                 self.told.append(("load", command.step.digest))
-            elif isinstance(command, e.Unload):
+            elif isinstance(command, c.Unload):
                 self.work.append((e.StepUnloaded, (command.digest,)))
                 self.told.append(("unload", command.digest))
-            elif isinstance(command, e.Grant | e.Refuse):
+            elif isinstance(command, c.Grant | c.Refuse):
                 self.waiting.remove(command.waiter)
                 self.told.append((type(command).__name__, command.waiter))
-                if isinstance(command, e.Grant):
+                if isinstance(command, c.Grant):
                     self.leases.append(command.record)
 
 

@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning import planner
 from tests.property import hunting
@@ -28,8 +29,8 @@ def machine_with_guesses(module):
             world = self.world
             is_awaited = bool(world.waiters)
             commands = self.tell(e.Foreseen, archive=ARCHIVES[key])
-            assert not any(isinstance(each, e.Departed | e.Unload | e.Refuse) for each in commands)
-            loads = any(isinstance(each, e.Load) for each in commands)
+            assert not any(isinstance(each, c.Departed | c.Unload | c.Refuse) for each in commands)
+            loads = any(isinstance(each, c.Load) for each in commands)
             assert not (loads and is_awaited), "a guess is loaded while somebody waits"
             if loads:
                 assert ARCHIVES[key].name not in world.planner.house.asked, "it would count as used"

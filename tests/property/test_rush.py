@@ -14,6 +14,7 @@ import pytest
 
 from server.domain.model import CPU, Footprint, StagedArchive
 from server.residency.options import ResidencyOptions
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning import planner as real
 from tests.fakes.source import archive, step
@@ -57,12 +58,12 @@ class Town:
 
     def tell(self, event: e.Event) -> None:
         for command in self.planner.handle(event):
-            if isinstance(command, e.Load):
+            if isinstance(command, c.Load):
                 self.loads[command.step.name] += 1
                 self.work.append(e.StepLoaded(self.now, command.step.digest, command.step.predicted))
-            elif isinstance(command, e.Unload):
+            elif isinstance(command, c.Unload):
                 self.work.append(e.StepUnloaded(self.now, command.digest))
-            elif isinstance(command, e.Grant):
+            elif isinstance(command, c.Grant):
                 self.served.append(command.record.archive.name)
                 self.leased.append(command.record)
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from server.domain.errors import RoundhouseError
 from server.domain.model import Device, StagedArchive
 from server.residency.options import ResidencyOptions
+from server.residency.planning.commands import Arrived, Broke, Command, Departed, Gone, Grant, Refuse
 from server.residency.planning.decisions import Considered, Decision, Decisions
-from server.residency.planning.events import Arrived, Broke, Command, Departed, Gone, Grant, Refuse, TicketId, WaiterId
+from server.residency.planning.events import TicketId, WaiterId
 from server.residency.planning.failures import FailureMemory
 from server.residency.planning.inventory import Inventory
 from server.residency.planning.last_names import LastNames

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from server.domain.errors import DeviceFull, EngineLost, RoundhouseError
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning.house import House
 from server.residency.planning.records import ArchiveRecord, StepRecord
@@ -27,7 +28,7 @@ def step_loaded(house: House, event: e.StepLoaded) -> None:
     step.is_void = False  # loaded, then lost before we heard of it, or the other way round: start afresh
     _count_loss(house, step, EngineLost(LOST_WHILE_LOADING))
     house.inventory.move(step, StepMove.UNLOAD)
-    house.commands.append(e.Unload(event.digest, step.last_holder))
+    house.commands.append(c.Unload(event.digest, step.last_holder))
 
 
 def step_failed(house: House, event: e.StepFailed) -> None:

@@ -38,6 +38,7 @@ from typing import Any, Final
 from server.domain.errors import NotLoaded, NotReady, RoundhouseError
 from server.domain.model import Device, StagedArchive, StepDigest
 from server.residency.options import ResidencyOptions
+from server.residency.planning import commands as c
 from server.residency.planning import disk_room, foreseen, lent, outcomes, renewal, wishes
 from server.residency.planning import events as e
 from server.residency.planning.claims import settle_claims
@@ -104,7 +105,7 @@ class Planner:
 
     # Events
 
-    def handle(self, event: e.Event) -> list[e.Command]:
+    def handle(self, event: e.Event) -> list[c.Command]:
         """Apply one event. Returns what is to be done, in order. Raises Bug when the event cannot be."""
         self.house.at = event.at
         self._is_settled = False
@@ -237,7 +238,7 @@ class Planner:
             is_wanted = digest in kept or self._inventory.is_called(digest) or step.references
             if step.state is StepState.RESIDENT and not is_wanted:
                 self._inventory.move(step, StepMove.UNLOAD)
-                self.house.commands.append(e.Unload(digest, step.last_holder))
+                self.house.commands.append(c.Unload(digest, step.last_holder))
 
     def _start(self) -> None:
         """Begin loads, those first that somebody waits for, in the order of admission, as many as is allowed."""
@@ -247,7 +248,7 @@ class Planner:
             if self._inventory.loading >= self.house.options.max_parallel_loads:
                 break
             self._inventory.start(step, self.house.at)
-            self.house.commands.append(e.Load(step.step, step.losses))
+            self.house.commands.append(c.Load(step.step, step.losses))
 
     def _has_stalled(self) -> bool:
         return bool(self._inventory.stalled) and any(

@@ -17,6 +17,7 @@ A drain that takes too long is called off from outside: then everything is as be
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning.house import House
 from server.residency.planning.records import ArchiveRecord
@@ -52,7 +53,7 @@ def restart_when_unused(house: House) -> None:
     if is_used or any(step.state in _IN_FLIGHT for step in inventory.steps.values()):
         return
     house.renewal = RenewalPhase.RESTARTING
-    house.commands.append(e.RenewEngine())
+    house.commands.append(c.RenewEngine())
 
 
 def finish(house: House, event: e.EngineRenewed) -> None:
@@ -65,7 +66,7 @@ def finish(house: House, event: e.EngineRenewed) -> None:
         inventory.recall(record, event.at)
         if record.archive.key in house.waiting.queue:
             house.waiting.board(record.archive.key)
-        house.commands.append(e.Recalled(record))
+        house.commands.append(c.Recalled(record))
     gone = [step for record in inventory.in_state(ArchiveState.LOADING) for step in record.steps]
     for step in [*gone, *inventory.steps.values()]:
         if step.state is StepState.RESIDENT:

@@ -8,6 +8,7 @@ from server.domain.model import CPU, Footprint, StagedArchive, Step
 from server.residency.forecast import MANY, Forecast
 from server.residency.memory.footprint import Footprints
 from server.residency.options import ResidencyOptions
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning.planner import Planner
 from tests.fakes.source import archive, step
@@ -53,11 +54,11 @@ class Town:
 
     def tell(self, event: e.Event) -> None:
         for command in self.planner.handle(event):
-            if isinstance(command, e.Load):
+            if isinstance(command, c.Load):
                 self.work.append(e.StepLoaded(self.now, command.step.digest, command.step.predicted))
-            elif isinstance(command, e.Unload):
+            elif isinstance(command, c.Unload):
                 self.work.append(e.StepUnloaded(self.now, command.digest))
-            elif isinstance(command, e.Grant):
+            elif isinstance(command, c.Grant):
                 self.leased.append(command.record)
 
     def turn(self) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from server.domain.model import CPU, Footprint
 from server.residency.options import ResidencyOptions
+from server.residency.planning import commands as c
 from server.residency.planning import events as e
 from server.residency.planning.planner import Planner
 from server.residency.planning.policies.table import POLICIES
@@ -43,13 +44,13 @@ class Place:
         todo, granted = list(self.planner.handle(e.Wanted(self.at, self._ids, wanted, is_use))), None
         while todo:
             command = todo.pop(0)
-            if isinstance(command, e.Load):
+            if isinstance(command, c.Load):
                 self.loads += 1
                 self.at += self.load_s.get(command.step.name, 1.0)
                 todo += self.planner.handle(e.StepLoaded(self.at, command.step.digest, command.step.predicted))
-            elif isinstance(command, e.Unload):
+            elif isinstance(command, c.Unload):
                 todo += self.planner.handle(e.StepUnloaded(self.at, command.digest))
-            elif isinstance(command, e.Grant):
+            elif isinstance(command, c.Grant):
                 granted = command.record
         assert granted is not None
         return granted
