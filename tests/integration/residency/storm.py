@@ -14,9 +14,12 @@ from tests.integration.live_server import LiveServer
 from tests.integration.residency.asking import Client, charged_bytes, least_bytes, most_bytes
 from tests.integration.residency.linear_archives import expected, inputs_of
 from tests.integration.residency.process_memory import ProcessMemory, memory_of
+from tests.integration.until import until
 
 CLIENTS = 16
 LOOK_EVERY_S = 0.1
+ENOUGH = 10
+"""Drifts to judge by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +140,6 @@ def storm(server: LiveServer, mix: Sequence[int], start: ProcessMemory) -> Storm
             found.took_s = clock.now() - began
             is_over.set()
         watching.result()
+    with Client(server) as client:  # a quick storm has few quiet moments: the one that follows it counts, too
+        until(lambda: found.drifts.extend(drifts_in(client.residency())) or len(found.drifts) > ENOUGH, what="drifts")
     return found

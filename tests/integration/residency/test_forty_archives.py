@@ -88,10 +88,10 @@ def test_the_process_holds_what_the_ledger_says_during_the_storm(stormed: Storm)
 
 def test_what_the_server_measures_is_what_it_charged(stormed: Storm) -> None:
     """At its own quiet moments, soon after loads and unloads: exact on both sides, but for requests under way."""
-    assert stormed.drifts, "not one quiet moment with much in memory"
     worst = np.quantile(np.abs(stormed.drifts), MEASURED_QUANTILE)
     print(f"\n[figures] drift at quiet moments: {min(stormed.drifts):+.3f} to {max(stormed.drifts):+.3f}")
 
+    assert len(stormed.drifts) > 10
     assert worst <= MEASURED_TOLERANCE
 
 
